@@ -31,6 +31,7 @@
     allow(unreachable_pub, reason = "what the door shows with `gss` only is public in every build")
 )]
 
+pub mod class;
 pub mod crypto;
 pub mod ctx;
 #[cfg(feature = "upcall")]

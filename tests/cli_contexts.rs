@@ -195,6 +195,46 @@ fn settings_are_shown_with_where_they_come_from_in_a_form_that_can_be_read_again
 }
 
 #[test]
+fn a_private_setting_is_shown_as_set_and_nothing_more() {
+    let directory = tempfile::Builder::new().prefix("lgss-test-").tempdir_in("/var/lib").unwrap();
+    let file = directory.path().join("lgss.toml");
+    let text =
+        "[namespace.web]\nowner = 1000\ncgroup = \"/machine.slice/web-*\"\n[namespace.db]\nowner = 1001\n";
+    std::fs::write(&file, text).unwrap();
+    let name = file.to_str().unwrap();
+    let (status, out, err) = run(&["config", "show", "--config", name]);
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.contains("cgroup = \"(set, private)\"") && !out.contains("web-*"), "{out}");
+    let shown = json(&["config", "show", "--config", name, "--json"]);
+    let tables = &shown["settings"]["namespace"];
+    assert_eq!(tables["web"]["value"]["cgroup"], "(set, private)", "{shown}");
+    assert_eq!(tables["db"]["value"].get("cgroup"), None, "{shown}");
+    assert!(!shown.to_string().contains("web-*"), "{shown}");
+    // A mistake in it is told without it.
+    std::fs::write(&file, text.replace("/machine.slice", "machine.slice")).unwrap();
+    for command in ["show", "check"] {
+        let (status, out, err) = run(&["config", command, "--config", name]);
+        assert!(status != 0 && !(out + &err).contains("web-*"), "{command}: {err}");
+    }
+}
+
+#[test]
+fn the_classes_are_those_of_the_document() {
+    let rows = json(&["config", "show", "--classes", "--json"]);
+    let rows = rows.as_array().unwrap();
+    assert!(rows.len() > 100, "{}", rows.len());
+    let (_, out, _) = run(&["config", "show", "--classes"]);
+    assert_eq!(out.lines().count(), rows.len() + 1);
+    let document = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/classes.md")).unwrap();
+    for row in rows {
+        let [of, name, class] = ["of", "name", "class"].map(|field| row[field].as_str().unwrap());
+        assert!(document.contains(&format!("| {of} | `{name}` | {class} |\n")), "{of} {name} {class}");
+        assert!(out.lines().any(|line| line.split_whitespace().eq([of, name, class])), "{of} {name} {class}");
+    }
+    assert_eq!(run(&["config", "show", "--classes", "--config", "/x"]).0, 2);
+}
+
+#[test]
 fn a_shell_reads_the_completion() {
     for (shell, part) in
         [("bash", "-F _clap_complete_lgss"), ("zsh", "#compdef lgss"), ("fish", "--command lgss")]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
 mod texts {
+    mod classes;
     mod dependencies;
     mod holes;
     mod listed;

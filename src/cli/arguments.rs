@@ -236,7 +236,7 @@ pub(crate) struct LogArgs {
 #[derive(Debug, Subcommand)]
 pub(crate) enum ConfigCommand {
     /// Show every setting in effect, and whether the file sets it
-    #[command(after_help = after_help!("lgss config show", "lgss config show --config /etc/lgss/site.toml --json"))]
+    #[command(after_help = after_help!("lgss config show", "lgss config show --config /etc/lgss/site.toml --json", "lgss config show --classes"))]
     Show(ConfigShowArgs),
     /// Check settings, programs, directories and the request-key rule, and say what to do
     #[command(after_help = after_help!("lgss config check"))]
@@ -249,7 +249,12 @@ pub(crate) struct ConfigShowArgs {
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Print one JSON object
+    /// Instead of settings, print what may become of each: which class it has
+    ///
+    /// The same of each field of a request and of the messages between the programs. No settings are read.
+    #[arg(long, conflicts_with = "config")]
+    pub classes: bool,
+    /// Print one JSON object; of classes, an array
     #[arg(long)]
     pub json: bool,
 }

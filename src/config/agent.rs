@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::duration::Seconds;
+use crate::class::classes;
 
 /// Smallest value of `max_ticket_size`, in KiB: tickets with the groups of a Windows user have up to 64 KiB.
 const LEAST_TICKET_SIZE: u32 = 16;
@@ -32,6 +33,17 @@ pub struct AgentSettings {
     /// Time without requests after which a connection is closed, and a server without caches ends.
     pub idle: Seconds,
 }
+
+classes!(AgentSettings {
+    storage: public,
+    scope: public,
+    renew: public,
+    max_caches: public,
+    max_tickets: public,
+    max_ticket_size: public,
+    max_memory: public,
+    idle: public,
+});
 
 /// Where caches are kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::classes;
+
 /// Placeholder for the uid in a path.
 const UID: &str = "%{uid}";
 
@@ -22,6 +24,14 @@ pub struct Caches {
     /// Keytab of a user, with `%{uid}` in its path; empty for none.
     pub client_keytab: String,
 }
+
+classes!(Caches {
+    allow_fuse: public,
+    allow_network: public,
+    choice: public,
+    krb5ccname: public,
+    client_keytab: public,
+});
 
 /// Which of several usable caches is used first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::classes;
 use crate::nid::Nid;
 
 const NOT_A_REALM: &str = "realm: not the name of a realm";
@@ -60,6 +61,10 @@ pub struct FileSystem {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub principal: Option<String>,
 }
+
+classes!(Machine { keytab: public, cache: public });
+classes!(Lustre { realm: public, nid2hostname: public, trust_unconfirmed_names: public, nids: public });
+classes!(FileSystem { realm: public, keytab: public, principal: public });
 
 impl Default for Machine {
     fn default() -> Self {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::lustre::is_word;
+use crate::class::{Private, classes};
 
 /// Settings for requesters in the mount namespaces that `owner` and `cgroup` describe; at least one of the two is
 /// set.
@@ -17,8 +18,9 @@ pub struct Namespace {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<u32>,
     /// A path in the cgroup v2 hierarchy, for processes there or below. `*` stands for any characters of a component.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cgroup: Option<String>,
+    /// Private, since whoever can start a process there gets what the table gives.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "Private::<String>::mark")]
+    pub cgroup: Option<Private<String>>,
     /// krb5.conf for the worker, in the host's file system.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub krb5_config: Option<PathBuf>,
@@ -33,6 +35,15 @@ pub struct Namespace {
     pub principal: Option<String>,
 }
 
+classes!(Namespace {
+    owner: public,
+    cgroup: private,
+    krb5_config: public,
+    keytab: public,
+    realm: public,
+    principal: public,
+});
+
 /// What the kernel says about a requester's mount namespace that is not ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NamespaceTraits {
@@ -43,17 +54,21 @@ pub struct NamespaceTraits {
 }
 
 impl Namespace {
+    fn cgroup(&self) -> Option<&str> {
+        self.cgroup.as_ref().map(|path| path.expose().as_str())
+    }
+
     pub(super) fn matches(&self, traits: &NamespaceTraits) -> bool {
         let owner = self.owner.is_none_or(|owner| traits.owner == Some(owner));
         let below =
             |pattern: &str| traits.cgroup.as_deref().is_some_and(|path| is_at_or_below(path, pattern));
-        owner && self.cgroup.as_deref().is_none_or(below)
+        owner && self.cgroup().is_none_or(below)
     }
 
     /// The greatest of several that match counts: a longer path before a shorter one, any path before none, then a
     /// table with an owner.
     pub(super) fn precision(&self) -> (usize, bool) {
-        (self.cgroup.as_deref().map_or(0, |path| components(path).count()), self.owner.is_some())
+        (self.cgroup().map_or(0, |path| components(path).count()), self.owner.is_some())
     }
 
     /// The mistake in these settings, if there is one. Paths are checked in load.rs.
@@ -64,7 +79,7 @@ impl Namespace {
         if self.owner.is_none() && self.cgroup.is_none() {
             return Some("neither owner nor cgroup says for whom it is");
         }
-        if !self.cgroup.as_deref().is_none_or(well_formed) {
+        if !self.cgroup().is_none_or(well_formed) {
             return Some("cgroup is not a path below /, without an empty component");
         }
         if self.keytab.is_none() && (self.realm.is_some() || self.principal.is_some()) {

@@ -16,6 +16,7 @@ use super::enctypes::Enctypes;
 use super::lustre::{FileSystem, Lustre, Machine};
 use super::namespace::Namespace;
 use super::sandbox::WorkerSandbox;
+use crate::class::{HasClasses, classes, has_secret};
 use crate::sys::jail::MEMORY_MIB;
 
 /// Ceiling of `timeouts.deadline`: the front gives the key this timeout before any setting is read.
@@ -159,6 +160,56 @@ pub enum LogLevel {
     /// Also details that help to find a fault.
     Debug,
 }
+
+classes!(Config {
+    krb5_config: public,
+    run_dir: public,
+    worker: public,
+    worker_sandbox: public,
+    machine_user: public,
+    timeouts: fields(Timeouts),
+    limits: fields(Limits),
+    backoff: fields(Backoff),
+    caches: fields(Caches),
+    kerberos: fields(Kerberos),
+    machine: fields(Machine),
+    lustre: fields(Lustre),
+    file_system: tables(FileSystem),
+    namespace: tables(Namespace),
+    agent: fields(AgentSettings),
+    log: fields(Log),
+    within: unwritten,
+});
+// lgss.toml is a file.
+const _: () = assert!(!has_secret(Config::FIELDS), "a setting must not be secret");
+
+classes!(Timeouts {
+    deadline: public,
+    kdc: public,
+    connect: public,
+    round: public,
+    mount: public,
+    negative_cache: public,
+});
+classes!(Limits {
+    per_owner: public,
+    users: public,
+    machine: public,
+    kernel: public,
+    memory: public,
+    owner_memory: public,
+    cgroup: public,
+});
+classes!(Backoff { after: public, first: public, longest: public });
+classes!(Kerberos { enctypes: public, renew: public, canonicalize: public });
+classes!(Log {
+    socket: public,
+    level: public,
+    window: public,
+    per_owner: public,
+    users: public,
+    machine: public,
+});
 
 impl Default for Config {
     fn default() -> Self {

@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::classes;
 use crate::event::{Cause, Failure, one_line};
 use crate::text::quoted;
 
@@ -41,6 +42,8 @@ pub struct CacheNames {
     /// The name that people know, such as `FILE:/tmp/krb5cc_1000`.
     pub display: String,
 }
+
+classes!(CacheNames { library: public, display: public });
 
 /// What a source of credentials is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::source::{
     CacheNames, Defect, MachineSource, PrimeTest, Source, SourceHandle, SourceRole, Standing,
 };
+use crate::class::classes;
 
 /// Number of the contract between launcher, monitor and worker of one build. Raise it with every change of the
 /// entries here or of src/negotiate/messages.
@@ -70,6 +71,17 @@ pub(crate) enum SourceEntry {
         found: Result<CacheNames, String>,
     },
 }
+
+classes!(SourceEntry {
+    Cache { name: fields(CacheNames), standing: public },
+    Collection { name: fields(CacheNames), standing: public },
+    PossibleCollection(name: fields(CacheNames)),
+    ClientKeytab(name: fields(CacheNames)),
+    Identities(name: fields(CacheNames)),
+    Objection { defect: public, place: public, text: public, standing: public },
+    SharedKey { name: fields(CacheNames), prime: public },
+    Machine { part: public, found: public },
+});
 
 impl SourceEntry {
     /// The entry for a source; `keep` takes over the descriptor and returns the name by which the reader finds it.

@@ -4,6 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use super::initiator::Initiator;
+use crate::class::Private;
 use crate::crypto::enctype::Enctype;
 use crate::crypto::mic::KeyOrigin;
 use crate::secret::Secret;
@@ -29,17 +30,17 @@ impl SeqWindow {
 
 /// The server's name for the context (RFC 2203 §5.2.3.1): 1 to [`HANDLE_LIMIT`] bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handle(Vec<u8>);
+pub struct Handle(Private<Vec<u8>>);
 
 impl Handle {
     /// `None` if empty or over the limit (S12).
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        (1..=HANDLE_LIMIT).contains(&bytes.len()).then(|| Self(bytes.to_vec()))
+        (1..=HANDLE_LIMIT).contains(&bytes.len()).then(|| Self(Private::new(bytes.to_vec())))
     }
 
     /// The bytes to put into calls.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.expose()
     }
 }
 

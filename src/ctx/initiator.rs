@@ -12,6 +12,7 @@ pub(crate) const PRINCIPAL_LIMIT: usize = 400;
 
 /// A Kerberos principal as libraries write it: `name@REALM`, special characters escaped.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "upcall", derive(serde::Serialize))]
 pub struct Principal(String);
 
 impl Principal {

@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::request::Level;
+use crate::class::classes;
 use crate::nid::Nid;
 
 /// Longest name of a target, in bytes.
@@ -56,6 +57,8 @@ pub struct Roles {
     /// As an object storage target.
     pub ost: bool,
 }
+
+classes!(Roles { root: public, mdt: public, ost: public });
 
 impl Roles {
     /// Whether machine credentials are asked for.
@@ -129,6 +132,21 @@ pub(crate) struct LustreCallout {
     /// Identity of the client, if the kernel tells it.
     pub client: Option<String>,
 }
+
+classes!(LustreCallout {
+    secid: public,
+    mechanism: public,
+    uid: public,
+    gid: public,
+    roles: fields(Roles),
+    level: public,
+    server: public,
+    peer: public,
+    target: public,
+    myself: public,
+    pid: public,
+    client: public,
+});
 
 impl LustreCallout {
     /// The protection to ask for. A user's context gets the highest, since it is for all levels.

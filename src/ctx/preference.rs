@@ -12,6 +12,7 @@ pub(super) const CACHE_LIMIT: usize = 512;
 
 /// A program's KRB5CCNAME.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "upcall", derive(serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum Preference {
     /// It is not set now, whatever it was at the program's start.
     Nothing,

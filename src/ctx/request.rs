@@ -21,6 +21,8 @@ pub use options::{Level, OnPause};
 
 use super::initiator::Principal;
 use super::preference::{CACHE_LIMIT, Preference};
+#[cfg(feature = "upcall")]
+use crate::class::classes;
 
 /// Longest host name in bytes (RFC 1035 §2.3.4).
 const HOST_LIMIT: usize = 253;
@@ -167,6 +169,9 @@ pub struct RpcChannel {
     pub version: u32,
 }
 
+#[cfg(feature = "upcall")]
+classes!(RpcChannel { host: public, port: public, program: public, version: public });
+
 impl FromStr for RpcChannel {
     type Err = RequestError;
 
@@ -243,6 +248,19 @@ impl FromStr for Callout {
         values.try_into()
     }
 }
+
+#[cfg(feature = "upcall")]
+classes!(Callout {
+    mechanism [mech]: public,
+    service [svc]: public,
+    channel [chan]: public,
+    level: public,
+    cache: public,
+    prefer: public,
+    ttl: public,
+    principal: public,
+    on_pause [anew]: public,
+});
 
 #[derive(Default)]
 struct FieldValues<'a> {

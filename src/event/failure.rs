@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::cause::Cause;
 use super::stage::Stage;
+use crate::class::classes;
 use crate::text::{SHOWN_LIMIT, cut, one_line};
 
 /// One failed upcall.
@@ -52,6 +53,8 @@ impl Failure {
         Self { detail: one_line(&self.detail), ..self }
     }
 }
+
+classes!(Failure { stage: public, cause: public, detail: public, gss_major: public, of_ticket: unwritten });
 
 #[cfg(test)]
 mod tests {

@@ -94,8 +94,9 @@ pub fn drive<M: InitiatorSide>(
             return Err(side.refusal(&answer));
         }
         // After its first answer a server may repeat its handle or leave it out.
-        if !answer.handle.is_empty() || handle.is_none() {
-            handle = Some(Handle::new(&answer.handle).ok_or(DriveError::Handle(answer.handle.len()))?);
+        let given = answer.handle.expose();
+        if !given.is_empty() || handle.is_none() {
+            handle = Some(Handle::new(given).ok_or(DriveError::Handle(given.len()))?);
         }
         let next = side.take(answer.token.expose())?;
         match (answer.gss_major, next) {

@@ -35,7 +35,7 @@ pub fn rpc_reply(data: &[u8]) {
     }
     assert!(RpcReply::parse(&message, XID ^ 1).is_err());
     let Ok(answer) = context::decode(&message, XID) else { return };
-    assert!(answer.handle.len() <= HANDLE_LIMIT && answer.token.len() <= RPC_TOKEN_LIMIT);
+    assert!(answer.handle.expose().len() <= HANDLE_LIMIT && answer.token.len() <= RPC_TOKEN_LIMIT);
     let again = reply_with(&answer).ok().and_then(|reply| context::decode(reply.as_slice(), XID).ok());
     assert!(again.is_some_and(|again| is_same(&again, &answer)));
 }
@@ -48,7 +48,11 @@ fn reply_with(answer: &Answer) -> Result<Writer, WireError> {
     };
     let mut reply = Writer::new();
     reply.u32_be(XID).u32_be(1).u32_be(0).u32_be(flavor).opaque_xdr(verifier)?.u32_be(0);
-    reply.opaque_xdr(&answer.handle)?.u32_be(answer.gss_major).u32_be(answer.gss_minor).u32_be(answer.window);
+    reply
+        .opaque_xdr(answer.handle.expose())?
+        .u32_be(answer.gss_major)
+        .u32_be(answer.gss_minor)
+        .u32_be(answer.window);
     reply.opaque_xdr(answer.token.expose())?;
     Ok(reply)
 }
@@ -73,10 +77,10 @@ pub fn init_channel(data: &[u8]) {
         Ok(answer) => answer,
         Err(error) => return assert!(!error.to_string().contains(char::is_control)),
     };
-    assert!(answer.handle.len() <= HANDLE_LIMIT && answer.token.len() <= LUSTRE_TOKEN_LIMIT);
+    assert!(answer.handle.expose().len() <= HANDLE_LIMIT && answer.token.len() <= LUSTRE_TOKEN_LIMIT);
     let mut reply = Writer::new();
     reply.u32_host(0).u32_host(answer.gss_major).u32_host(answer.gss_minor).u32_host(answer.window);
-    for part in [answer.handle.as_slice(), answer.token.expose()] {
+    for part in [answer.handle.expose().as_slice(), answer.token.expose()] {
         let padding = vec![0; part.len().wrapping_neg() % 4];
         assert!(reply.opaque_host(part).map(|reply| reply.bytes(&padding).len()).is_ok());
     }

@@ -11,8 +11,10 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+use crate::class::classes;
 use crate::config::WorkerSandbox;
 use crate::event::Failure;
+use crate::secret::Secret;
 #[cfg(feature = "gss")]
 use crate::wire::{Reader, WireError};
 
@@ -33,15 +35,17 @@ pub(crate) struct RenewalOrder {
     pub(crate) cache: String,
 }
 
+classes!(RenewalOrder { sandbox: public, limit: public, cache: public });
+
 impl RenewalOrder {
     /// The message with this cache.
-    pub(crate) fn with(&self, cache: &[u8]) -> Zeroizing<Vec<u8>> {
+    pub(crate) fn with(&self, cache: &Secret) -> Secret {
         let order = serde_json::to_vec(self).unwrap_or_default();
         let length = u32::try_from(order.len()).unwrap_or(0).to_be_bytes();
         // As large as it gets: a buffer that grows leaves tickets behind in memory.
         let mut message = Zeroizing::new(Vec::with_capacity(length.len() + order.len() + cache.len()));
-        [&length, order.as_slice(), cache].iter().for_each(|part| message.extend_from_slice(part));
-        message
+        [&length, order.as_slice(), cache.expose()].iter().for_each(|part| message.extend_from_slice(part));
+        message.into()
     }
 
     /// The order and the cache of a message.
@@ -123,8 +127,9 @@ mod tests {
             limit: Duration::from_secs(20),
             cache: "KCM:1".to_owned(),
         };
-        let message = order.with(b"cache");
-        let (read, cache) = RenewalOrder::read(&message).unwrap();
+        let message = order.with(&Secret::new(b"cache".to_vec()));
+        let message = message.expose();
+        let (read, cache) = RenewalOrder::read(message).unwrap();
         assert_eq!((read, cache), (order, &b"cache"[..]));
         let newer = [&[0, 0, 0, 9], &b"{\"new\":1}cache"[..]].concat();
         assert!(matches!(RenewalOrder::read(&newer), Err(OrderFault::Version(_))));

@@ -6,6 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::class::Private;
 use crate::config::Backoff;
 use crate::ctx::request::ANEW_PAUSE;
 use crate::event::{Failure, one_line};
@@ -44,13 +45,18 @@ pub(super) struct LastFailure {
     /// Stage and detail; empty if the requester may not know them (rule S15).
     words: String,
     /// Numbers of the user's credentials that failed in this row; `None` if the last failure was not about credentials.
-    tried: Option<Vec<u64>>,
+    tried: Private<Option<Vec<u64>>>,
 }
 
 impl LastFailure {
     /// Its errno alone.
     pub(super) fn named(failure: &Failure) -> Self {
-        Self { errno: format!("{:?}", failure.cause.errno()), uid: 0, words: String::new(), tried: None }
+        Self {
+            errno: format!("{:?}", failure.cause.errno()),
+            uid: 0,
+            words: String::new(),
+            tried: Private::default(),
+        }
     }
 
     /// A failure of a request by that user.
@@ -59,22 +65,22 @@ impl LastFailure {
         let mut words = if told { one_line(&failure.to_string()) } else { String::new() };
         let end = (0..=WORDS_LIMIT.min(words.len())).rev().find(|&at| words.is_char_boundary(at));
         words.truncate(end.unwrap_or_default());
-        Self { errno: format!("{:?}", failure.cause.errno()), uid, words, tried: None }
+        Self { errno: format!("{:?}", failure.cause.errno()), uid, words, tried: Private::default() }
     }
 
     /// The same, with the credentials that failed.
     pub(super) fn with(self, tried: Option<Vec<u64>>) -> Self {
-        Self { tried, ..self }
+        Self { tried: Private::new(tried), ..self }
     }
 
     /// The same, with the same user's credentials that failed before.
     fn after(mut self, before: &Self) -> Self {
-        if let (Some(tried), Some(earlier)) = (&mut self.tried, &before.tried)
+        if let (Some(tried), Some(earlier)) = (self.tried.expose(), before.tried.expose())
             && self.uid == before.uid
         {
-            let more: Vec<_> = earlier.iter().filter(|number| !tried.contains(number)).copied().collect();
-            tried.extend(more);
-            tried.truncate(TRIED_LIMIT);
+            let more = earlier.iter().filter(|number| !tried.contains(number));
+            let all = tried.iter().chain(more).copied().take(TRIED_LIMIT).collect();
+            self.tried = Private::new(Some(all));
         }
         self
     }
@@ -134,7 +140,7 @@ impl FailureRecord {
     /// The credentials that a request of this user's need not try, and the record with one more look; `None` if the
     /// request may not look.
     pub(super) fn look(&self, uid: u32, now: Duration) -> Option<(Vec<u64>, Self)> {
-        let tried = self.what.tried.clone().filter(|_| self.what.uid == uid)?;
+        let tried = self.what.tried.expose().clone().filter(|_| self.what.uid == uid)?;
         let (since, count) = self.looks;
         let looks = match now.checked_sub(since) {
             Some(passed) if passed < ANEW_PAUSE && count >= LOOKS => return None,
@@ -165,7 +171,7 @@ impl fmt::Display for FailureRecord {
         let LastFailure { errno, uid, words, tried } = what;
         let [last, until, broken, since] = [last, until, broken, since].map(Duration::as_millis);
         write!(f, "{failures} {last} {until} {broken} {errno} {uid} {since} {looks} ")?;
-        match tried {
+        match tried.expose() {
             None => f.write_str("-")?,
             Some(tried) => {
                 f.write_str(".")?;
@@ -206,7 +212,7 @@ impl FromStr for FailureRecord {
         let uid = part()?.parse().map_err(|_| NotARecord)?;
         let looks = (time(part()?)?, part()?.parse().map_err(|_| NotARecord)?);
         let tried = numbers(part()?)?;
-        let what = LastFailure { errno, uid, words: part()?.to_owned(), tried };
+        let what = LastFailure { errno, uid, words: part()?.to_owned(), tried: Private::new(tried) };
         Ok(Self { failures, last, until, broken, what, looks })
     }
 }

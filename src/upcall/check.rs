@@ -88,7 +88,7 @@ pub(super) fn check(
                 .ok_or_else(|| bad("key of a wrong length, or all zeros"))?,
             key_origin,
             endtime: context.endtime,
-            send_sequence: context.send_sequence,
+            send_sequence: context.send_sequence.into_exposed(),
             // A principal that is no single printable line is left out: no reader could compare it.
             initiator: Principal::new(&context.principal)
                 .map(|principal| Initiator { principal, unmet: context.unmet.as_deref().map(one_line) }),
@@ -102,6 +102,7 @@ pub(super) fn check(
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::class::Private;
     use crate::ctx::HANDLE_LIMIT;
     use crate::negotiate::messages::Considered;
 
@@ -121,7 +122,7 @@ pub(super) mod tests {
             enctype: Enctype::Aes256Sha1.number(),
             acceptor_subkey: true,
             endtime: now_32() + 10_000,
-            send_sequence: 5,
+            send_sequence: Private::new(5),
             lifetime: 1000,
             window: 128,
             credential: "alice@R\nFILE:/tmp/x".to_owned(),

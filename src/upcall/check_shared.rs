@@ -56,8 +56,8 @@ pub(super) fn check_shared(
         hmac: key.hmac.kernel_name(),
         cipher: key.cipher.kernel_name(),
         expire: key.expire,
-        host_random: context.host_random,
-        peer_random: context.peer_random,
+        host_random: context.host_random.into_exposed(),
+        peer_random: context.peer_random.into_exposed(),
         hmac_key: Secret::new(hmac_key.to_vec()),
         encryption_key: Secret::new(encryption_key.to_vec()),
     };
@@ -67,6 +67,7 @@ pub(super) fn check_shared(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::Private;
     use crate::creds::shared_key::{CipherAlgorithm, HmacAlgorithm, KeyParts};
 
     fn key(hmac: HmacAlgorithm, cipher: CipherAlgorithm) -> SharedKey {
@@ -76,8 +77,8 @@ mod tests {
     fn reported() -> SharedKeyEstablished {
         SharedKeyEstablished {
             candidate: 0,
-            host_random: [1, 2, 3, 4],
-            peer_random: [1, 2, 3, 5],
+            host_random: Private::new([1, 2, 3, 4]),
+            peer_random: Private::new([1, 2, 3, 5]),
             remark: None,
             stages: Vec::new(),
             trail: Vec::new(),
@@ -121,7 +122,7 @@ mod tests {
         let cause = |context: &SharedKeyEstablished, granted: &GrantedContext| {
             check_shared(context, &keys, granted, &shared, Level::Integrity).map(drop).unwrap_err().cause
         };
-        let equal = SharedKeyEstablished { peer_random: [1, 2, 3, 4], ..reported() };
+        let equal = SharedKeyEstablished { peer_random: Private::new([1, 2, 3, 4]), ..reported() };
         assert_eq!(cause(&equal, &granted()), Cause::WorkerFault);
         assert_eq!(cause(&reported(), &GrantedContext { window: 0, ..granted() }), Cause::BadReply);
         assert_eq!(cause(&reported(), &GrantedContext { handle: Vec::new(), ..granted() }), Cause::BadReply);

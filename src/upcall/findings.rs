@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::ticket_store::NotStored;
+use crate::class::Private;
 use crate::config::LogLevel;
 use crate::creds::ticket_keys::TicketKeyFailure;
 use crate::event::{Failure, Stage, one_line};
@@ -26,7 +27,7 @@ pub(super) struct Findings {
     /// What the worker has tried, if that is to be logged.
     pub(super) trail: Vec<String>,
     /// The credentials that it has failed with.
-    pub(super) tried: Option<Vec<u64>>,
+    pub(super) tried: Private<Option<Vec<u64>>>,
     /// Why the machine's tickets are not in the keyring, if they are to be.
     pub(super) not_in_keys: Option<TicketKeyFailure>,
 }
@@ -36,7 +37,15 @@ impl Findings {
     pub(super) fn new(started: Instant, micros: u32, level: LogLevel) -> Self {
         let timings = vec![Timing { stage: Stage::Authorise, micros }];
         let considered = Considered::default();
-        Self { started, level, timings, considered, trail: Vec::new(), tried: None, not_in_keys: None }
+        Self {
+            started,
+            level,
+            timings,
+            considered,
+            trail: Vec::new(),
+            tried: Private::new(None),
+            not_in_keys: None,
+        }
     }
 
     /// Takes the report of a context.
@@ -63,7 +72,8 @@ impl Findings {
         self.keep_timings(&failed.stages);
         self.considered = failed.considered.sanitised();
         self.keep_trail(&failed.trail);
-        self.tried = failed.tried.map(|tried| tried.into_iter().take(TRIED_LIMIT).collect());
+        let tried = failed.tried.into_exposed();
+        self.tried = Private::new(tried.map(|tried| tried.into_iter().take(TRIED_LIMIT).collect()));
         failed.failure.sanitised()
     }
 
@@ -113,7 +123,7 @@ mod tests {
     fn failed(stages: Vec<Timing>) -> Failed {
         let failure = Failure::new(Stage::Kdc, Cause::KdcDown, "two\nlines");
         let trail = (0..TRAIL_LIMIT + 5).map(|step| format!("step\n{step}")).collect();
-        let tried = Some((0..2 * TRIED_LIMIT as u64).collect());
+        let tried = Private::new(Some((0..2 * TRIED_LIMIT as u64).collect()));
         Failed { stages, trail, tried, ..Failed::without_stages(failure) }
     }
 
@@ -133,7 +143,7 @@ mod tests {
         let failure = findings.failed(failed(vec![Timing { stage: Stage::Kdc, micros: u32::MAX }; 50]));
         assert!(!failure.detail.contains('\n'), "{failure}");
         assert_eq!((findings.timings.len(), findings.timings[1].micros), (2 + STAGES_LIMIT, 0));
-        assert_eq!(findings.tried.as_deref().map(<[u64]>::len), Some(TRIED_LIMIT));
+        assert_eq!(findings.tried.expose().as_deref().map(<[u64]>::len), Some(TRIED_LIMIT));
         assert_eq!(findings.trail.len(), TRAIL_LIMIT);
         assert!(findings.trail.iter().all(|step| !step.contains('\n')));
     }

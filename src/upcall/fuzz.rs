@@ -15,6 +15,7 @@ use super::log_budget::LineRecord;
 use super::order::Order;
 use super::own_cache::CacheState;
 use super::ready;
+use crate::class::Private;
 use crate::config::{Backoff, Config, Enctypes};
 use crate::ctx::fuzz::is_same;
 use crate::ctx::payload::user;
@@ -65,7 +66,7 @@ pub fn reported_context(data: &[u8]) {
         enctype: field(0) & 0x1f,
         acceptor_subkey: field(0) & 0x80 != 0,
         endtime: field(4) | 0x8000_0000,
-        send_sequence: field(8).into(),
+        send_sequence: Private::new(field(8).into()),
         lifetime: field(8),
         window: field(12),
         credential: text.clone(),

@@ -191,7 +191,7 @@ fn serve(job: Job<'_>, key: Pending, times: Times, broken: Option<Failure>, line
             let cgroup = OwnerCgroup::of(config, payer(invocation, Some(served)));
             let room = Room { cgroup: cgroup.as_ref(), paused: slot.paused() };
             let ended = negotiate(Job { config: &settings, ..job }, key, times, room);
-            slot.remember(&ended.outcome, ended.findings.tried.as_deref());
+            slot.remember(&ended.outcome, ended.findings.tried.expose().as_deref());
             lines.ended(&ended);
             // Last, so that no requester waits for the end of a process.
             ended.processes.iter().for_each(|process| reap(process, lines));

@@ -101,7 +101,7 @@ impl Relay {
         // With a token after a complete answer the worker has begun anew.
         let before = self.granted.take().filter(|_| !was_complete);
         let window = answer.window;
-        self.granted = match (answer.gss_major, answer.handle.as_slice()) {
+        self.granted = match (answer.gss_major, answer.handle.expose().as_slice()) {
             (GSS_S_COMPLETE | GSS_S_CONTINUE_NEEDED, []) => {
                 before.map(|before| GrantedContext { window, ..before })
             }

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 
 use super::backoff::{FailureRecord, LastFailure};
 use super::outcome::Outcome;
+use crate::class::Private;
 use crate::config::{Backoff, Config, Limits};
 use crate::ctx::request::{NO_PAUSE, OnPause};
 use crate::event::{Cause, Failure, Stage};
@@ -274,7 +275,7 @@ fn pass_pause(file: &LockFile, request: UserRequest) -> Result<Option<Paused>, F
             OnPause::Break | OnPause::Respect => {
                 let (tried, looking) = record.look(uid, now).ok_or_else(|| pause(detail.clone()))?;
                 overwrite(written, &looking.to_string());
-                Ok(Some(Paused { tried, detail }))
+                Ok(Some(Paused { tried: Private::new(tried), detail }))
             }
         }
     });

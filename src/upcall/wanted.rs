@@ -111,7 +111,7 @@ impl<'a> WantedContext<'a> {
             (Report::Failed(failed), _) => Err(findings.failed(failed)),
             (Report::Established { mut context, base_key, handle }, Self::Program) => {
                 findings.established(&mut context);
-                check(*context, base_key, &handle, enctypes)
+                check(*context, base_key, handle.expose(), enctypes)
             }
             // Window and handle are from the server's answers that we have read, not from the worker.
             (Report::Established { mut context, base_key, .. }, Self::Ticket { relay, .. }) => {
@@ -190,6 +190,7 @@ fn not_granted() -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class::Private;
     use crate::config::LogLevel;
     use crate::negotiate::channel::GSS_S_COMPLETE;
     use crate::negotiate::messages::Failed;
@@ -217,7 +218,7 @@ mod tests {
 
     fn established() -> Report {
         let (context, base_key) = (Box::new(reported()), Secret::new(vec![7; 32]));
-        Report::Established { context, base_key, handle: b"reported".to_vec() }
+        Report::Established { context, base_key, handle: Private::new(b"reported".to_vec()) }
     }
 
     fn shared() -> Report {
@@ -227,8 +228,8 @@ mod tests {
     fn shared_by(candidate: usize) -> Report {
         let context = SharedKeyEstablished {
             candidate,
-            host_random: [1; 4],
-            peer_random: [2; 4],
+            host_random: Private::new([1; 4]),
+            peer_random: Private::new([2; 4]),
             remark: None,
             stages: Vec::new(),
             trail: Vec::new(),

@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 
+use crate::class::Private;
 use crate::creds::ticket::ClientAccount;
 use crate::crypto::mic::KeyOrigin;
 use crate::gss::ticket::Ticket;
@@ -52,7 +53,7 @@ impl KerberosOutcome {
             enctype: keys.base_key.enctype().number(),
             acceptor_subkey: keys.key_origin == KeyOrigin::AcceptorSubkey,
             endtime: keys.endtime,
-            send_sequence: keys.send_sequence,
+            send_sequence: Private::new(keys.send_sequence),
             lifetime: keys.lifetime.as_secs(),
             window: self.negotiated.window.count(),
             credential: self.credential.clone(),
@@ -90,7 +91,7 @@ impl SharedKeyOutcome {
     /// The message's typed fields.
     pub(super) fn message(&self, stages: Vec<Timing>, trail: Vec<String>) -> SharedKeyEstablished {
         let Self { candidate, ref keys, ref remark } = *self;
-        let SkKeys { host_random, peer_random, .. } = *keys;
+        let [host_random, peer_random] = [keys.host_random, keys.peer_random].map(Private::new);
         SharedKeyEstablished { candidate, host_random, peer_random, remark: remark.clone(), stages, trail }
     }
 

@@ -70,8 +70,10 @@ pub(super) fn choose(
         watch.enter(deadline, silent(display));
     });
     let credentials = survey.fingerprints(TRIED_LIMIT);
-    let known =
-        request.paused.as_ref().filter(|paused| credentials.iter().all(|it| paused.tried.contains(it)));
+    let known = request
+        .paused
+        .as_ref()
+        .filter(|paused| credentials.iter().all(|it| paused.tried.expose().contains(it)));
     watch.keep_tried(credentials);
     if let Some(Paused { detail, .. }) = known {
         return Err(Failure::new(Stage::Admit, Cause::Paused, detail));

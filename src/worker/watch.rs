@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::outcome::WorkerOutcome;
+use crate::class::Private;
 use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::trace::{self, Waiting};
@@ -220,7 +221,7 @@ impl WatchState {
 impl Conclusion {
     fn send_failed(self, failure: Failure) -> Result<(), MessageError> {
         let Self { mut link, considered, stages, trail, tried } = self;
-        link.send_failed(&Failed { failure, considered, stages, trail, tried })
+        link.send_failed(&Failed { failure, considered, stages, trail, tried: Private::new(tried) })
     }
 }
 

@@ -4,9 +4,10 @@ use super::tokens::{Token, tokens};
 use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
-const LAYERS: [&[&str]; 14] = [
-    &["sys", "text", "time", "renewal_times"],
-    &["secret", "event", "nid", "terminal", "system_log"],
+const LAYERS: [&[&str]; 15] = [
+    &["sys", "text", "time", "renewal_times", "secret"],
+    &["class"],
+    &["event", "nid", "terminal", "system_log"],
     &["wire"],
     &["crypto"],
     &["gss", "config", "door"],

@@ -25,7 +25,8 @@ fn every_file_of_the_tests_is_compiled() {
             new.extend(modules(&file, &below, &text(file.to_str().unwrap())));
         }
     }
-    let left: Vec<_> = all.difference(&found).collect();
+    // Nor are the programs that must not compile, which trybuild finds by their directory.
+    let left: Vec<_> = all.difference(&found).filter(|file| !file.starts_with("tests/classes")).collect();
     assert!(left.is_empty(), "no `mod` names {left:?}");
 }
 

@@ -71,6 +71,7 @@ mod local_kcm_hostile;
 mod local_kcm_managed;
 mod logout;
 mod many_caches;
+mod marks;
 mod matrix;
 mod namespaces;
 mod node_credentials;
@@ -174,6 +175,7 @@ const MODULES: &[Trials] = &[
     hostile_names::trials,
     hostile_places::trials,
     many_caches::trials,
+    marks::trials,
     matrix::trials,
     logout::trials,
     sessions::trials,

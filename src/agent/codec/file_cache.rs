@@ -6,6 +6,7 @@
 use zeroize::Zeroizing;
 
 use super::principal::PrincipalBytes;
+use crate::secret::Secret;
 use crate::wire::{Reader, WireError};
 
 const VERSION: u16 = 0x0504;
@@ -24,7 +25,7 @@ pub(crate) enum FileCacheFault {
 }
 
 /// A file cache of this principal with one credential. `offset` is the difference of the KDC's clock, a signed number.
-pub(crate) fn with_one(principal: &[u8], offset: u32, credential: &[u8]) -> Zeroizing<Vec<u8>> {
+pub(crate) fn with_one(principal: &[u8], offset: u32, credential: &[u8]) -> Secret {
     let room = 64 + principal.len() + credential.len();
     // As large as it gets: a buffer that grows leaves tickets behind in memory.
     let mut file = Zeroizing::new(Vec::with_capacity(room));
@@ -38,7 +39,7 @@ pub(crate) fn with_one(principal: &[u8], offset: u32, credential: &[u8]) -> Zero
     }
     file.extend_from_slice(principal);
     file.extend_from_slice(credential);
-    file
+    file.into()
 }
 
 /// The principal of a file cache, and what follows it: the credential, if there is one.
@@ -67,7 +68,7 @@ mod tests {
         let (alice, credential) = (principal("alice@A"), Sample::for_server("krbtgt/A@A").bytes());
         for offset in [0, 7, u32::MAX] {
             let file = with_one(&alice, offset, &credential);
-            let (client, bytes) = only_credential(&file).unwrap();
+            let (client, bytes) = only_credential(file.expose()).unwrap();
             assert_eq!((client.bytes(), bytes), (&alice[..], &credential[..]), "{offset}");
         }
         assert_eq!(only_credential(&[5, 3, 0, 0]).unwrap_err(), FileCacheFault::Version(0x0503));

@@ -9,7 +9,6 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::poll::PollFlags;
 use nix::unistd::pipe2;
-use zeroize::Zeroizing;
 
 use super::starter::Starter;
 use crate::agent::codec::CredentialId;
@@ -52,7 +51,7 @@ impl Errand {
     pub(super) fn begin(
         starter: &Starter,
         (scope, ticket): (ClientScope, CredentialId),
-        message: Zeroizing<Vec<u8>>,
+        message: Secret,
         room: usize,
         until: Instant,
     ) -> Result<Self, Errno> {
@@ -63,7 +62,7 @@ impl Errand {
         let mut errand = Self {
             scope,
             ticket,
-            outgoing: message.into(),
+            outgoing: message,
             sent: 0,
             to: Some(to.into()),
             from: from.into(),

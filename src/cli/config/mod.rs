@@ -4,6 +4,7 @@
 
 mod cache_server;
 pub(super) mod check;
+mod classes;
 mod contradictions;
 mod examples;
 #[cfg(feature = "test-programs")]

@@ -10,6 +10,7 @@ use super::check_command;
 use crate::cli::arguments::ConfigShowArgs;
 use crate::cli::exit::Exit;
 use crate::config::{Config, ConfigError, settings_file};
+use crate::terminal::wait_line::Output;
 use crate::terminal::{Terminal, results};
 
 /// Origin of a value.
@@ -29,6 +30,10 @@ type Setting = (String, String, toml::Value, SettingSource);
 const COLUMN: usize = 44;
 
 pub(crate) fn run(show: &ConfigShowArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    if show.classes {
+        let output = if show.json { Output::Json } else { Output::Text };
+        return super::classes::run(output, terminal);
+    }
     let path = super::file_in_effect(show.config.as_deref());
     let path = path.as_deref();
     let settings = match Config::load(path).and_then(|config| settings(&config, path)) {

@@ -58,6 +58,7 @@ pub(crate) enum Mechanism {
 
 /// What a request does during a pause that its owner has after failures (rule S8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "upcall", derive(Serialize), serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum OnPause {
     /// The request fails during a pause, unless there are credentials that have not failed.

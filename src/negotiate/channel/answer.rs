@@ -1,5 +1,6 @@
 //! A server's answer to a token.
 
+use crate::class::{Private, classes};
 use crate::secret::Secret;
 
 /// Major status of a token that completes the server's side (RFC 2743 §1.2.1.1).
@@ -12,7 +13,7 @@ pub(crate) const GSS_S_UNAUTHORIZED: u32 = 15 << 16;
 #[derive(Debug)]
 pub struct Answer {
     /// Its name for the context; may be empty after the first answer.
-    pub handle: Vec<u8>,
+    pub handle: Private<Vec<u8>>,
     /// Its GSS major status (RFC 2743 §1.2.1.1).
     pub gss_major: u32,
     /// Its minor status, which is the mechanism's.
@@ -37,3 +38,15 @@ pub enum WindowProof {
     /// None is needed, since the kernel got the answer over its own connection.
     TheKernels,
 }
+
+#[cfg(feature = "gss")]
+classes!(Answer {
+    handle: private,
+    gss_major: public,
+    gss_minor: public,
+    window: public,
+    token: secret,
+    window_proof: unwritten,
+});
+#[cfg(not(feature = "gss"))]
+classes!(Answer { handle: private, gss_major: public, gss_minor: public, window: public, token: secret });

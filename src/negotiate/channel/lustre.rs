@@ -8,6 +8,7 @@
 #[cfg(feature = "gss")]
 use super::answer::WindowProof;
 use super::answer::{Answer, GSS_S_UNAUTHORIZED};
+use crate::class::Private;
 use crate::ctx::HANDLE_LIMIT;
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError};
@@ -39,7 +40,7 @@ pub(crate) fn decode(reply: &[u8]) -> Result<Answer, LustreReplyError> {
         status => return Err(LustreReplyError::Status(status)),
     }
     let (gss_major, gss_minor, window) = (reader.u32_host()?, reader.u32_host()?, reader.u32_host()?);
-    let handle = reader.opaque_host_padded(HANDLE_LIMIT)?.to_vec();
+    let handle = Private::new(reader.opaque_host_padded(HANDLE_LIMIT)?.to_vec());
     let token = Secret::new(reader.opaque_host_padded(LUSTRE_TOKEN_LIMIT)?.to_vec());
     Ok(Answer {
         handle,
@@ -55,7 +56,7 @@ pub(crate) fn decode(reply: &[u8]) -> Result<Answer, LustreReplyError> {
 /// The answer of a server that has denied the RPC itself: no handle, no token.
 pub(crate) fn denial() -> Answer {
     Answer {
-        handle: Vec::new(),
+        handle: Private::new(Vec::new()),
         gss_major: GSS_S_UNAUTHORIZED,
         gss_minor: 0,
         window: 0,
@@ -89,7 +90,7 @@ mod tests {
             let mut bytes = reply([0, 0, 0, 2048], b"handle78", token);
             bytes.extend([7; 100]);
             let answer = decode(&bytes).unwrap();
-            assert_eq!((answer.window, answer.handle.as_slice()), (2048, &b"handle78"[..]));
+            assert_eq!((answer.window, answer.handle.expose().as_slice()), (2048, &b"handle78"[..]));
             assert_eq!(answer.token.expose(), token);
         }
     }
@@ -107,7 +108,7 @@ mod tests {
             let answer = decode(&reply).unwrap();
             assert_eq!(u64::from(answer.gss_major), number("gss_major"));
             assert_eq!(u64::from(answer.window), number("window"));
-            assert_eq!(answer.handle, bytes(&record["handle"]));
+            assert_eq!(*answer.handle.expose(), bytes(&record["handle"]));
             assert_eq!(answer.token.len() as u64, number("reply_token_size"));
             *if answer.gss_major == 0 { &mut accepted } else { &mut refused } += 1;
         }

@@ -1,6 +1,7 @@
 //! The token loop with a fake mechanism and a scripted server: every way in which a server can be wrong.
 
 use super::*;
+use crate::class::Private;
 
 /// Complete when the server says `done`, goes on at `more`, fails at anything else.
 struct FakeMechanism;
@@ -69,7 +70,7 @@ impl Channel for Scripted {
             self.answers[self.asked.min(self.answers.len() - 1)].clone();
         self.asked += 1;
         Ok(Answer {
-            handle: handle.to_vec(),
+            handle: Private::new(handle.to_vec()),
             gss_major: major,
             gss_minor: minor,
             window,

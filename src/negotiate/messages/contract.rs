@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::*;
+use crate::class::Private;
 use crate::config::{Canonicalize, Enctypes, WorkerSandbox};
 use crate::creds::source_list::CONTRACT;
 use crate::ctx::lustre::{Roles, ServerKind};
@@ -123,7 +124,7 @@ fn request(target: Target, credentials: Credentials) -> Request {
         names: HostNames::AsTheHost,
         sandbox: WorkerSandbox::Strict,
         trail: Trail::Told,
-        paused: Some(Paused { tried: vec![7], detail: "three failures".to_owned() }),
+        paused: Some(Paused { tried: Private::new(vec![7]), detail: "three failures".to_owned() }),
     }
 }
 
@@ -206,7 +207,7 @@ fn a_request_for_lustre_looks_like_this() {
 /// A server's answer, as the monitor passes it on.
 pub(super) fn answer() -> Answer {
     Answer {
-        handle: b"handle".to_vec(),
+        handle: Private::new(b"handle".to_vec()),
         gss_major: 1,
         gss_minor: 2,
         window: 2048,
@@ -258,7 +259,7 @@ fn an_established_context_looks_like_this() {
         enctype: 18,
         acceptor_subkey: true,
         endtime: 1000,
-        send_sequence: 5,
+        send_sequence: Private::new(5),
         lifetime: 600,
         window: 128,
         credential: "alice@A in FILE:/a".to_owned(),
@@ -283,15 +284,18 @@ fn an_established_context_looks_like_this() {
     else {
         panic!("no context")
     };
-    assert_eq!((*read, base_key.expose(), handle.as_slice()), (context, key.expose(), &b"handle"[..]));
+    assert_eq!(
+        (*read, base_key.expose(), handle.expose().as_slice()),
+        (context, key.expose(), &b"handle"[..])
+    );
 }
 
 #[test]
 fn a_context_by_a_shared_key_looks_like_this() {
     let context = SharedKeyEstablished {
         candidate: 1,
-        host_random: [1, 2, 3, 4],
-        peer_random: [0, 255, 0, 9],
+        host_random: Private::new([1, 2, 3, 4]),
+        peer_random: Private::new([0, 255, 0, 9]),
         remark: Some("lustre:fs: refused".to_owned()),
         stages: vec![Timing { stage: Stage::Negotiate, micros: 9 }],
         trail: Vec::new(),
@@ -340,7 +344,7 @@ fn a_failure_looks_like_this() {
         considered: considered(),
         stages: vec![Timing { stage: Stage::Kdc, micros: 9 }],
         trail: vec!["reads FILE:/a".to_owned()],
-        tried: Some(vec![u64::MAX, 0]),
+        tried: Private::new(Some(vec![u64::MAX, 0])),
     };
     let json = [
         r#"{"failure":{"stage":"kdc","cause":"kdc_down","detail":"no KDC","gss_major":851968},"considered":"#,

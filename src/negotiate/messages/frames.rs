@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use zeroize::Zeroizing;
 
+use crate::class::{OverPipe, over_pipe};
 use crate::ctx::HANDLE_LIMIT;
+use crate::secret::Secret;
 use crate::sys::duplex::Duplex;
 use crate::wire::{Reader, WireError, Writer};
 
@@ -140,24 +142,31 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         self.pipes.try_clone().map(Self::over).map_err(MessageError::Pipe)
     }
 
-    pub(super) fn send(
+    pub(super) fn send<'a, T>(
         &mut self,
         kind: Sends,
-        control: &impl Serialize,
+        control: &'a T,
         body: Body<'_>,
-    ) -> Result<(), MessageError> {
+    ) -> Result<(), MessageError>
+    where
+        OverPipe<'a, T>: Serialize,
+    {
         self.send_by(Instant::now() + UNHURRIED, kind, control, body)
     }
 
     /// The same by a deadline, for a reader that may not read.
-    pub(super) fn send_by(
+    pub(super) fn send_by<'a, T>(
         &mut self,
         deadline: Instant,
         kind: Sends,
-        control: &impl Serialize,
+        control: &'a T,
         body: Body<'_>,
-    ) -> Result<(), MessageError> {
-        let parts = [&serde_json::to_vec(control)?, body.key, body.handle];
+    ) -> Result<(), MessageError>
+    where
+        OverPipe<'a, T>: Serialize,
+    {
+        let control = over_pipe(control)?;
+        let parts = [control.expose(), body.key.map(Secret::expose).unwrap_or_default(), body.handle];
         write_frame(&mut self.pipes, deadline, kind.number(), parts)
     }
 
@@ -172,15 +181,15 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
 #[derive(Clone, Copy, Default)]
 pub(super) struct Body<'a> {
     /// A key, a token or a cache.
-    pub(super) key: &'a [u8],
+    pub(super) key: Option<&'a Secret>,
     pub(super) handle: &'a [u8],
 }
 
 #[cfg(feature = "gss")]
 impl<'a> Body<'a> {
     /// Without a handle.
-    pub(super) fn of(key: &'a [u8]) -> Self {
-        Self { key, handle: &[] }
+    pub(super) fn of(key: &'a Secret) -> Self {
+        Self { key: Some(key), handle: &[] }
     }
 }
 

@@ -45,7 +45,9 @@ pub fn from_monitor(data: &[u8]) {
         }
     }
     if let Ok(Some(answer)) = WorkerEnd::over(for_reply).receive_reply(soon()) {
-        assert!(answer.handle.len() <= HANDLE_LIMIT && answer.window_proof == WindowProof::TheKernels);
+        assert!(
+            answer.handle.expose().len() <= HANDLE_LIMIT && answer.window_proof == WindowProof::TheKernels
+        );
         let again = resent_by_monitor(|monitor| monitor.send_reply(&answer, soon()));
         let again = again.and_then(|pipes| WorkerEnd::over(pipes).receive_reply(soon()).ok().flatten());
         let is_same = again.is_none_or(|again| {
@@ -95,7 +97,7 @@ fn send(worker: &mut WorkerEnd, message: &Message) -> Result<(), MessageError> {
         Message::Token(token, stages) => worker.send_token(token, stages),
         Message::TestedPrime(prime) => worker.send_tested_prime(*prime),
         Message::Report(Report::Established { context, base_key, handle }) => {
-            worker.send_established(context, base_key, handle)
+            worker.send_established(context, base_key, handle.expose())
         }
         Message::Report(Report::Shared { context, keys }) => worker.send_shared(context, keys),
         Message::Report(Report::Failed(failed)) => worker.send_failed(failed),
@@ -107,7 +109,7 @@ fn is_within_limits(message: &Message) {
     match message {
         Message::Token(token, _) => assert!((1..=64 * 1024).contains(&token.len())),
         Message::Report(Report::Established { base_key, handle, context }) => {
-            assert!(base_key.len() <= KEYS && handle.len() <= HANDLE_LIMIT);
+            assert!(base_key.len() <= KEYS && handle.expose().len() <= HANDLE_LIMIT);
             is_shown(&context.considered.clone().sanitised().in_words(400), 400);
         }
         Message::Report(Report::Shared { keys, .. }) => assert!(keys.len() <= KEYS),

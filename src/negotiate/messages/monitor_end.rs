@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::frames::{Body, Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
 use super::report::{Message, Report};
 use super::request::{REQUEST_TIME, Request};
+use crate::class::Private;
 use crate::negotiate::channel::answer::Answer;
 use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
 use crate::secret::Secret;
@@ -39,7 +40,7 @@ impl MonitorEnd {
     pub(crate) fn send_reply(&mut self, answer: &Answer, deadline: Instant) -> Result<(), MessageError> {
         let Answer { gss_major, gss_minor, window, .. } = *answer;
         let control = ReplyControl { gss_major, gss_minor, window };
-        let body = Body { key: answer.token.expose(), handle: &answer.handle };
+        let body = Body { key: Some(&answer.token), handle: answer.handle.expose() };
         self.0.send_by(deadline, MonitorKind::Reply, &control, body)
     }
 
@@ -62,7 +63,7 @@ impl MonitorEnd {
                 Ok(Message::Report(Report::Established {
                     context: Box::new(parse_control(control)?),
                     base_key: Secret::new(key.to_vec()),
-                    handle: handle.to_vec(),
+                    handle: Private::new(handle.to_vec()),
                 }))
             }
             Frame { kind: WorkerKind::Shared, control, key, handle: [] } if key.len() <= KEY_LIMIT => {

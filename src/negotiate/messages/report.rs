@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::{Private, classes};
 use crate::event::{Failure, Stage, one_line};
 use crate::secret::Secret;
 use crate::text;
@@ -38,7 +39,7 @@ pub(crate) struct Ready {
 }
 
 /// A negotiated context as the worker reports it; the monitor checks all of it before use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Established {
     /// Encryption type of the base key.
@@ -48,7 +49,7 @@ pub(crate) struct Established {
     /// End of the context, seconds since the epoch.
     pub endtime: u32,
     /// First sequence number of our tokens.
-    pub send_sequence: u64,
+    pub send_sequence: Private<u64>,
     /// Seconds that the context remains valid.
     pub lifetime: u32,
     /// The server's sequence window.
@@ -72,15 +73,15 @@ pub(crate) struct Established {
 
 /// A context by a shared key as the worker reports it; the monitor checks all of it before use. Window and handle are
 /// not in it: the monitor has them from the server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SharedKeyEstablished {
     /// Which of the shared keys that the worker was given, from 0.
     pub candidate: usize,
     /// Our random bytes.
-    pub host_random: [u8; 4],
+    pub host_random: Private<[u8; 4]>,
     /// The server's.
-    pub peer_random: [u8; 4],
+    pub peer_random: Private<[u8; 4]>,
     /// What came of the keys before that one, for the log.
     pub remark: Option<String>,
     /// Duration of each stage.
@@ -160,7 +161,7 @@ impl Considered {
 
 /// The worker's failure. One of another contract reports by it that the programs are of different versions, so members
 /// may be unknown beside `failure`, and all others missing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub(crate) struct Failed {
     /// What went wrong.
     pub failure: Failure,
@@ -176,7 +177,7 @@ pub(crate) struct Failed {
     /// The user's credentials, a number for each state of each cache, [`TRIED_LIMIT`] at most; `None` if none were
     /// looked at.
     #[serde(default)]
-    pub tried: Option<Vec<u64>>,
+    pub tried: Private<Option<Vec<u64>>>,
 }
 
 /// Most credentials in [`Failed::tried`].
@@ -186,7 +187,7 @@ impl Failed {
     /// A failure before any stage began.
     pub(crate) fn without_stages(failure: Failure) -> Self {
         let (stages, trail) = (Vec::new(), Vec::new());
-        Self { failure, considered: Considered::default(), stages, trail, tried: None }
+        Self { failure, considered: Considered::default(), stages, trail, tried: Private::new(None) }
     }
 }
 
@@ -222,7 +223,7 @@ pub(crate) enum Report {
         /// Its base key.
         base_key: Secret,
         /// The server's handle.
-        handle: Vec<u8>,
+        handle: Private<Vec<u8>>,
     },
     /// With a context by a shared key.
     Shared {
@@ -234,6 +235,52 @@ pub(crate) enum Report {
     /// Without one.
     Failed(Failed),
 }
+
+classes!(Ready { good_until: public, service_until: public });
+classes!(TestedPrime { candidate: public });
+classes!(Considered { chosen: public, wanted: public, others: public, more: public });
+classes!(Timing { stage: public, micros: public });
+classes!(over_pipe Established {
+    enctype: public,
+    acceptor_subkey: public,
+    endtime: public,
+    send_sequence: private,
+    lifetime: public,
+    window: public,
+    credential: public,
+    server: public,
+    principal: public,
+    unmet: public,
+    considered: fields(Considered),
+    stages: fields(Timing),
+    trail: public,
+});
+classes!(over_pipe SharedKeyEstablished {
+    candidate: public,
+    host_random: private,
+    peer_random: private,
+    remark: public,
+    stages: fields(Timing),
+    trail: public,
+});
+classes!(over_pipe Failed {
+    failure: fields(Failure),
+    considered: fields(Considered),
+    stages: fields(Timing),
+    trail: public,
+    tried: private,
+});
+classes!(Message {
+    Ready(ready: fields(Ready), cache: secret),
+    Token(token: secret, stages: fields(Timing)),
+    TestedPrime(prime: fields(TestedPrime)),
+    Report(report: fields(Report)),
+});
+classes!(Report {
+    Established { context: fields(Established), base_key: secret, handle: private },
+    Shared { context: fields(SharedKeyEstablished), keys: secret },
+    Failed(failed: fields(Failed)),
+});
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::class::{Private, classes};
 use crate::config::{Canonicalize, Enctypes, WorkerSandbox};
 use crate::ctx::lustre::{Roles, ServerKind};
 use crate::ctx::request::{Level, Mechanism, RpcChannel, Service};
@@ -13,7 +14,7 @@ use crate::negotiate::nid_host::HostLookup;
 pub(crate) const REQUEST_TIME: Duration = Duration::from_secs(5);
 
 /// The worker's task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     /// How to authenticate.
@@ -43,11 +44,11 @@ pub(crate) struct Request {
 }
 
 /// A pause after failures in a row (rule S8).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Paused {
     /// Credentials that failed, as in [`super::Failed::tried`].
-    pub tried: Vec<u64>,
+    pub tried: Private<Vec<u64>>,
     /// The failure's detail if there are no others.
     pub detail: String,
 }
@@ -135,3 +136,29 @@ pub(crate) struct StageLimits {
     /// Everything.
     pub total: Duration,
 }
+
+classes!(over_pipe Request {
+    mechanism: public,
+    target: fields(Target),
+    credentials: fields(Credentials),
+    principal: public,
+    level: public,
+    enctypes: public,
+    renew: public,
+    limits: fields(StageLimits),
+    names: public,
+    sandbox: public,
+    trail: public,
+    paused: optional(Paused),
+});
+classes!(over_pipe Paused { tried: private, detail: public });
+classes!(Target {
+    Rpc { service: public, channel: fields(RpcChannel), canonicalize: public },
+    Lustre { server: public, peer: public, name: public },
+});
+classes!(Credentials {
+    Users {},
+    SharedKeys { roles: fields(Roles), myself: public },
+    Machines { roles: fields(Roles), realm: public, principal: public, myself: public },
+});
+classes!(StageLimits { kdc: public, connect: public, round: public, total: public });

@@ -12,6 +12,8 @@ use super::report::{Established, Ready, SharedKeyEstablished, TestedPrime, Timin
 #[cfg(feature = "gss")]
 use super::request::Request;
 #[cfg(feature = "gss")]
+use crate::class::Private;
+#[cfg(feature = "gss")]
 use crate::negotiate::channel::answer::{Answer, WindowProof};
 #[cfg(feature = "gss")]
 use crate::secret::Secret;
@@ -68,7 +70,7 @@ impl WorkerEnd {
         base_key: &Secret,
         handle: &[u8],
     ) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Established, context, Body { key: base_key.expose(), handle })
+        self.0.send(WorkerKind::Established, context, Body { key: Some(base_key), handle })
     }
 
     /// Reports success with a shared key.
@@ -80,7 +82,7 @@ impl WorkerEnd {
         context: &SharedKeyEstablished,
         keys: &Secret,
     ) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Shared, context, Body::of(keys.expose()))
+        self.0.send(WorkerKind::Shared, context, Body::of(keys))
     }
 
     /// Reports that a prime has passed its test.
@@ -96,7 +98,7 @@ impl WorkerEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
     pub(crate) fn send_token(&mut self, token: &Secret, stages: &[Timing]) -> Result<(), MessageError> {
-        self.0.send(WorkerKind::Token, &stages, Body::of(token.expose()))
+        self.0.send(WorkerKind::Token, &stages, Body::of(token))
     }
 
     /// Reports that machine credentials are ready, with a cache to store if there is a new one.
@@ -104,7 +106,7 @@ impl WorkerEnd {
     /// # Errors
     /// [`MessageError`] if it cannot be encoded or sent.
     pub(crate) fn send_ready(&mut self, ready: Ready, cache: Option<&Secret>) -> Result<(), MessageError> {
-        let body = cache.map(|cache| Body::of(cache.expose())).unwrap_or_default();
+        let body = cache.map(Body::of).unwrap_or_default();
         self.0.send(WorkerKind::Ready, &ready, body)
     }
 
@@ -117,7 +119,7 @@ impl WorkerEnd {
         match received.parse()? {
             Frame { kind: MonitorKind::Reply, control, key: token, handle } => {
                 let ReplyControl { gss_major, gss_minor, window } = parse_control(control)?;
-                let (handle, token) = (handle.to_vec(), Secret::new(token.to_vec()));
+                let (handle, token) = (Private::new(handle.to_vec()), Secret::new(token.to_vec()));
                 let window_proof = WindowProof::TheKernels;
                 Ok(Some(Answer { handle, gss_major, gss_minor, window, token, window_proof }))
             }

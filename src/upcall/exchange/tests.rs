@@ -80,7 +80,7 @@ fn a_token_arrives_with_what_the_callout_says_and_the_answer_comes_back() {
         let channel = FakeChannel::mount(vec![accepted()]);
         let mut ours = InitChannel::open(&callout(mechanism), &[channel.directory()]).unwrap();
         let got = ask(&mut ours, b"from client", Instant::now() + LONG).unwrap();
-        assert_eq!((got.window, got.gss_major, got.handle.as_slice()), (2048, 0, HANDLE));
+        assert_eq!((got.window, got.gss_major, got.handle.expose().as_slice()), (2048, 0, HANDLE));
         assert_eq!(got.token.expose(), b"from server");
         let received = channel.received();
         assert_eq!(received.len(), 1);
@@ -129,9 +129,9 @@ fn a_denial_of_a_shared_key_is_a_refusal_after_which_the_worker_may_try_another(
     let channel = FakeChannel::mount(vec![Act::Status((-libc::EACCES).into()), accepted()]);
     let mut ours = InitChannel::open(&callout("sk"), &[channel.directory()]).unwrap();
     let denied = ask(&mut ours, b"with one key", Instant::now() + LONG).unwrap();
-    assert_eq!((denied.gss_major, denied.handle.len(), denied.token.len()), (0xf_0000, 0, 0));
+    assert_eq!((denied.gss_major, denied.handle.expose().len(), denied.token.len()), (0xf_0000, 0, 0));
     let next = ask(&mut ours, b"with another", Instant::now() + LONG).unwrap();
-    assert_eq!((next.gss_major, next.handle.as_slice()), (0, HANDLE));
+    assert_eq!((next.gss_major, next.handle.expose().as_slice()), (0, HANDLE));
     no_child_is_left();
 }
 
@@ -190,7 +190,7 @@ fn garbage_is_a_bad_reply() {
     // An empty answer has no handle and no token, which the mechanism refuses.
     let (result, _, _) = exchange(vec![Act::Answer(Vec::new())], LONG);
     let empty = result.unwrap();
-    assert!(empty.handle.is_empty() && empty.token.is_empty());
+    assert!(empty.handle.expose().is_empty() && empty.token.is_empty());
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use super::*;
+use crate::class::Private;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 
@@ -207,7 +208,7 @@ fn in_a_pause_only_who_has_other_credentials_goes_on_and_a_success_ends_it() {
     assert!(first.paused().is_none());
     first.remember(&failed, Some(&[7]));
     let looking = run.take_of(4_000_001).unwrap();
-    assert_eq!(looking.paused().unwrap().tried, [7]);
+    assert_eq!(*looking.paused().unwrap().tried.expose(), [7]);
     assert!(run.take_of(4_000_002).unwrap().paused().is_none(), "another's pause");
     // A failure not about credentials pauses every request.
     let other = run.take_of(4_000_003).unwrap();
@@ -249,7 +250,7 @@ fn a_worker_that_speaks_of_a_pause_where_there_is_none_has_failed() {
         owner_slot.remember(&Outcome::Failed(pause("of its own".to_owned())), None).unwrap();
         read(&owner_slot.file).is_some()
     };
-    assert!(!remembered(Some(Paused { tried: Vec::new(), detail: String::new() })));
+    assert!(!remembered(Some(Paused { tried: Private::new(Vec::new()), detail: String::new() })));
     assert!(remembered(None));
 }
 

@@ -109,6 +109,13 @@ impl Credential {
         self.bytes[at] ^= 0xff;
     }
 
+    /// The bytes of its session key.
+    pub(crate) fn session_key(&self) -> &[u8] {
+        let (length, bytes) = self.bytes[self.session_key + 2..].split_at(4);
+        let length = u32::from_be_bytes(length.try_into().unwrap());
+        &bytes[..usize::try_from(length).unwrap()]
+    }
+
     /// Programs see a session key of this encryption type.
     pub(crate) fn set_session_enctype(&mut self, enctype: u16) {
         self.bytes[self.session_key..self.session_key + 2].copy_from_slice(&enctype.to_be_bytes());

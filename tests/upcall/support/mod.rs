@@ -32,6 +32,7 @@ pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod many_caches;
+pub(crate) mod marks;
 pub(crate) mod netns;
 pub(crate) mod node;
 pub(crate) mod nscd;

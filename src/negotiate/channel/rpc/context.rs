@@ -7,6 +7,7 @@ use super::super::{Answer, WindowProof};
 use super::call::{FLAVOR_GSS, GssProcedure, Program, context_call};
 use super::record::RPC_TOKEN_LIMIT;
 use super::reply::{RpcReply, RpcReplyError};
+use crate::class::Private;
 use crate::ctx::{HANDLE_LIMIT, Handle};
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
@@ -39,7 +40,7 @@ pub(crate) fn encode(
 pub(crate) fn decode(message: &[u8], xid: u32) -> Result<Answer, RpcReplyError> {
     let reply = RpcReply::parse(message, xid)?;
     let mut results = Reader::new(reply.results);
-    let handle = results.opaque_xdr(HANDLE_LIMIT)?.to_vec();
+    let handle = Private::new(results.opaque_xdr(HANDLE_LIMIT)?.to_vec());
     let (gss_major, gss_minor, window) = (results.u32_be()?, results.u32_be()?, results.u32_be()?);
     let token = Secret::new(results.opaque_xdr(RPC_TOKEN_LIMIT)?.to_vec());
     results.finish()?;
@@ -68,7 +69,7 @@ mod tests {
     #[test]
     fn an_answer_has_all_its_fields() {
         let answer = decode(&reply(b"handle", b"token"), 9).unwrap();
-        assert_eq!((&answer.handle[..], answer.token.expose()), (&b"handle"[..], &b"token"[..]));
+        assert_eq!((&answer.handle.expose()[..], answer.token.expose()), (&b"handle"[..], &b"token"[..]));
         assert_eq!((answer.gss_major, answer.gss_minor, answer.window), (0, 5, 32));
         assert_eq!(answer.window_proof, WindowProof::Mic(b"mic".to_vec()));
     }

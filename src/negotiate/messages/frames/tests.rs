@@ -3,6 +3,7 @@
 
 use super::super::{Considered, Failed, Message, MonitorEnd, Report, Timing, WorkerEnd};
 use super::*;
+use crate::class::Private;
 use crate::event::{Cause, Failure, Stage};
 use crate::negotiate::channel::answer::Answer;
 use crate::negotiate::channel::lustre::LUSTRE_TOKEN_LIMIT;
@@ -34,7 +35,7 @@ fn failed() -> Failed {
         },
         stages: vec![Timing { stage: Stage::Kdc, micros: 7 }],
         trail: vec!["reads FILE:/x".into()],
-        tried: Some(vec![u64::MAX, 0]),
+        tried: Private::new(Some(vec![u64::MAX, 0])),
     }
 }
 
@@ -64,7 +65,8 @@ fn no_kind_is_of_both_sides() {
 fn what_only_the_monitor_says_is_refused_by_the_monitor() {
     for kind in MonitorKind::ALL.iter().map(|kind| kind.number()) {
         let (mut monitor, mut stranger) = beside_a_stranger();
-        let control = serde_json::to_vec(&failed()).unwrap();
+        let failed = failed();
+        let control = over_pipe(&failed).unwrap().expose().to_vec();
         write_frame(&mut stranger, soon(), kind, [&control, &[], &[]]).unwrap();
         let refused = monitor.receive_message(soon());
         assert!(matches!(refused, Err(MessageError::Unexpected(number)) if number == kind), "{refused:?}");

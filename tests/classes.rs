@@ -1,0 +1,70 @@
+//! What must not compile: each file in tests/classes puts a value where its class forbids it, or gives a field no class.
+//!
+//! trybuild compares the compiler's objections with those kept beside the files. For this package it would check all features
+//! and all dependencies of the tests once more, so it gets a package of its own, which has the library alone. Only crates
+//! fetched for this package are used; nothing is downloaded. What the classes allow is shown in src/class.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MANIFEST: &str = "\
+[package]
+name = \"classes\"
+version = \"0.0.0\"
+edition = \"2024\"
+
+[dependencies]
+lgss = { path = \"LGSS\" }
+serde = { version = \"1\", features = [\"derive\"] }
+serde_json = \"1\"
+
+[workspace]
+";
+
+#[test]
+fn a_value_where_its_class_forbids_it_and_a_field_without_a_class_do_not_compile() {
+    let directory = tempfile::tempdir().unwrap();
+    let here = directory.path();
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let cases = ours.join("tests/classes");
+    fs::create_dir(here.join("src")).unwrap();
+    fs::create_dir(here.join("cases")).unwrap();
+    fs::write(here.join("Cargo.toml"), MANIFEST.replace("LGSS", ours.to_str().unwrap())).unwrap();
+    fs::write(here.join("src/lib.rs"), "").unwrap();
+    fs::copy(ours.join("Cargo.lock"), here.join("Cargo.lock")).unwrap();
+    copy(&cases, &here.join("cases"));
+
+    // trybuild knows its package by the variable.
+    let mut within = Command::new(std::env::current_exe().unwrap());
+    within.args(["--ignored", "--exact", "within_the_package_of_the_cases"]);
+    within.current_dir(here).env("CARGO_MANIFEST_DIR", here);
+    within.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("classes"));
+    within.env("CARGO_NET_OFFLINE", "true");
+    within.env_remove("CARGO_BUILD_TARGET").env_remove("RUSTFLAGS");
+    let is_written = std::env::var_os("LGSS_WRITE_PAGES").is_some();
+    if is_written {
+        within.env("TRYBUILD", "overwrite");
+    }
+    let output = within.output().expect("this program");
+    if is_written {
+        copy(&here.join("cases"), &cases);
+    }
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert!(output.status.success() && said.contains("test result: ok. 1 passed"), "{said}");
+}
+
+#[test]
+#[ignore = "a part of the other"]
+fn within_the_package_of_the_cases() {
+    trybuild::TestCases::new().compile_fail("cases/*.rs");
+}
+
+fn copy(from: &Path, to: &Path) {
+    let files: Vec<PathBuf> = fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 10, "{files:?}");
+    for file in files {
+        fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
+    }
+}

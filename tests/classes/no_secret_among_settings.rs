@@ -1,0 +1,8 @@
+use lgss::secret::Secret;
+
+#[derive(serde::Deserialize)]
+struct Settings {
+    password: Secret,
+}
+
+fn main() {}
