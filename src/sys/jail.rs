@@ -49,6 +49,14 @@ pub(crate) fn lower_resources(memory_mib: u16) -> Result<(), Errno> {
     })
 }
 
+/// Limits the number of processes that this process's next user has, all of them together.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub(crate) fn limit_processes(count: u64) -> Result<(), Errno> {
+    setrlimit(Resource::RLIMIT_NPROC, count, count)
+}
+
 fn limits(memory_mib: u16) -> [(Resource, u64); 6] {
     const MIB: u64 = 1024 * 1024;
     [

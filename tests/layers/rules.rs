@@ -4,7 +4,7 @@ use super::tokens::{Token, tokens};
 use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
-const LAYERS: [&[&str]; 13] = [
+const LAYERS: [&[&str]; 14] = [
     &["sys", "text", "time", "renewal_times"],
     &["secret", "event", "nid", "terminal", "system_log"],
     &["wire"],
@@ -12,6 +12,7 @@ const LAYERS: [&[&str]; 13] = [
     &["gss", "config", "door"],
     &["key"],
     &["identity"],
+    &["hook"],
     &["ctx"],
     &["creds"],
     &["negotiate"],
