@@ -99,14 +99,27 @@ pub(crate) fn run<I: Serialize>(call: &HookCall<'_, I>, hooks: &Hooks) -> Result
         ForkResult::Child => isolation.become_hook(theirs),
         ForkResult::Parent { child } => {
             drop((isolation, theirs));
-            let running = RunningHook::of(child).map_err(streams)?;
-            running
-                .collect(ours, by, usize::try_from(hooks.output).unwrap_or(usize::MAX).saturating_mul(1024))
-                .map_err(|failure| match failure {
-                    HookFailure::Slow(_) => HookFailure::Slow(begun.elapsed()),
-                    other => other,
-                })
+            let bounds = RunBounds {
+                begun,
+                by,
+                output: usize::try_from(hooks.output).unwrap_or(usize::MAX).saturating_mul(1024),
+            };
+            RunningHook::of(child).map_err(streams)?.collect(ours, &bounds)
         }
+    }
+}
+
+/// Limits of one run.
+struct RunBounds {
+    begun: Instant,
+    by: Instant,
+    /// Most bytes of each stream.
+    output: usize,
+}
+
+impl RunBounds {
+    fn slow(&self) -> HookFailure {
+        HookFailure::Slow(self.begun.elapsed())
     }
 }
 
@@ -142,10 +155,10 @@ impl RunningHook {
     }
 
     /// Reads until everybody has closed both streams, which is at the end of the namespace's first process at the latest.
-    fn collect(self, mut ours: OurEnds, by: Instant, limit: usize) -> Result<HookOutput, HookFailure> {
+    fn collect(self, mut ours: OurEnds, bounds: &RunBounds) -> Result<HookOutput, HookFailure> {
         let streams = |errno| HookFailure::Isolation(IsolationStep::Streams, errno);
         // With room for all of it, since a buffer that grows leaves copies behind.
-        let mut output = Zeroizing::new(Vec::with_capacity(limit.saturating_add(PART)));
+        let mut output = Zeroizing::new(Vec::with_capacity(bounds.output.saturating_add(PART)));
         let (mut complaint, mut complained) = (Vec::new(), 0_usize);
         let mut open = vec![HookEvent::Output, HookEvent::Complaint];
         while !open.is_empty() {
@@ -154,10 +167,10 @@ impl RunningHook {
                     HookEvent::Output => (*event, ours.output.as_fd()),
                     HookEvent::Complaint => (*event, ours.complaint.as_fd()),
                 });
-                readable(&watched.collect::<Vec<_>>(), by).map_err(streams)?
+                readable(&watched.collect::<Vec<_>>(), bounds.by).map_err(streams)?
             };
             if ready.is_empty() {
-                return Err(HookFailure::Slow(Duration::ZERO));
+                return Err(bounds.slow());
             }
             for event in ready {
                 let mut part = Zeroizing::new([0; PART]);
@@ -176,12 +189,12 @@ impl RunningHook {
                         complaint.extend_from_slice(part.get(..room).unwrap_or_default());
                     }
                 }
-                if output.len() > limit || complained > limit {
-                    return Err(HookFailure::Loud(limit));
+                if output.len().max(complained) > bounds.output {
+                    return Err(HookFailure::Loud(bounds.output));
                 }
             }
         }
-        let ended = self.end_by(by)?;
+        let ended = self.end(bounds)?;
         let mut report = Vec::new();
         let _ = ours.obstacle.read_to_end(&mut report);
         match (reported(&report), ended) {
@@ -192,9 +205,9 @@ impl RunningHook {
     }
 
     /// How it ended, when it has.
-    fn end_by(self, by: Instant) -> Result<WaitStatus, HookFailure> {
-        self.0.wait_for_end(by.saturating_duration_since(Instant::now()));
-        self.0.ended().ok_or(HookFailure::Slow(Duration::ZERO))
+    fn end(self, bounds: &RunBounds) -> Result<WaitStatus, HookFailure> {
+        self.0.wait_for_end(bounds.by.saturating_duration_since(Instant::now()));
+        self.0.ended().ok_or_else(|| bounds.slow())
     }
 }
 

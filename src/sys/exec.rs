@@ -75,9 +75,10 @@ impl<'a> Execution<'a> {
         }
         let name = self.name;
         match self.prepare(&report_to) {
-            // SAFETY: as above.
             Ok((raised, prepared)) => {
-                report(raised, name, NotExecuted::Exec(unsafe { prepared.execute_itself() }));
+                // SAFETY: as above.
+                let errno = unsafe { prepared.execute_itself() };
+                report(raised, name, NotExecuted::Exec(errno));
             }
             Err(errno) => report(report_to, name, NotExecuted::Descriptors(errno)),
         }
@@ -132,8 +133,8 @@ impl Raised<'_> {
     unsafe fn execute_itself(self) -> Errno {
         // SAFETY: by this function's contract.
         match unsafe { put_into_place(self.descriptors) } {
-            // SAFETY: it was put there just now, and nobody closes it.
             Ok(()) => {
+                // SAFETY: it was put there just now, and nobody closes it.
                 let itself = unsafe { BorrowedFd::borrow_raw(FIRST) };
                 replace(itself, self.argv, self.environment, self.end)
             }

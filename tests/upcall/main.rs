@@ -40,6 +40,8 @@ mod floods;
 mod flush;
 mod forged;
 mod held_caches;
+mod hooks;
+mod hooks_hostile;
 mod hostile;
 mod hostile_caches;
 mod hostile_keytabs;
@@ -169,6 +171,8 @@ const MODULES: &[Trials] = &[
     hostile_keytabs::trials,
     hostile_names::trials,
     hostile_places::trials,
+    hooks::trials,
+    hooks_hostile::trials,
     many_caches::trials,
     matrix::trials,
     logout::trials,
