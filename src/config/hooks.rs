@@ -62,6 +62,25 @@ impl fmt::Display for HookName {
     }
 }
 
+/// A hook for one purpose, or none: empty in the file.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct HookChoice(pub Option<HookName>);
+
+impl TryFrom<String> for HookChoice {
+    type Error = NotAHookName;
+
+    fn try_from(text: String) -> Result<Self, NotAHookName> {
+        if text.is_empty() { Ok(Self(None)) } else { text.parse().map(Some).map(Self) }
+    }
+}
+
+impl From<HookChoice> for String {
+    fn from(choice: HookChoice) -> Self {
+        choice.0.map_or_else(Self::new, Self::from)
+    }
+}
+
 /// How the site's hooks run (rule S14).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

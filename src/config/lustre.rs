@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::hooks::HookChoice;
 use crate::nid::Nid;
 
 const NOT_A_REALM: &str = "realm: not the name of a realm";
@@ -40,6 +41,8 @@ pub struct Lustre {
     pub realm: String,
     /// Program that finds the host name of a network identifier without an IP address.
     pub nid2hostname: PathBuf,
+    /// Hook that is asked for the host name of any other network identifier first.
+    pub nid_hook: HookChoice,
     /// Accept the name of an address without checking that it leads back to the address (rule S17).
     pub trust_unconfirmed_names: bool,
     /// Host names of network identifiers; they come before all other sources.
@@ -72,6 +75,7 @@ impl Default for Lustre {
         Self {
             realm: String::new(),
             nid2hostname: "/etc/lustre/nid2hostname".into(),
+            nid_hook: HookChoice::default(),
             trust_unconfirmed_names: false,
             nids: BTreeMap::new(),
         }

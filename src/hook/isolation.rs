@@ -101,7 +101,10 @@ impl Isolation<'_> {
             .and_then(|()| dup2_stderr(&ends.complaint))
             .map_err(failed(IsolationStep::Streams))?;
         jail::set_oom_score(OomScore::Normal);
-        keyctl::join_anonymous_session().map_err(failed(IsolationStep::Keyring))?;
+        // An authority over a key under construction comes with the caller's session.
+        keyctl::join_anonymous_session()
+            .and_then(|_| keyctl::divest_authority())
+            .map_err(failed(IsolationStep::Keyring))?;
         jail::limit_resources(self.memory).map_err(failed(IsolationStep::Limits))?;
         if let Some(count) = self.processes {
             jail::limit_processes(count).map_err(failed(IsolationStep::Limits))?;

@@ -27,6 +27,7 @@ mod front;
 pub mod fuzz;
 mod gssnull;
 mod held;
+mod host_hook;
 mod invocation;
 mod job;
 mod launcher;
