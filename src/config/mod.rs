@@ -24,7 +24,7 @@ pub(crate) use caches::{CacheChoice, Caches, Krb5CcName};
 pub(crate) use canonicalize::Canonicalize;
 pub(crate) use duration::Seconds;
 pub use enctypes::Enctypes;
-pub(crate) use hooks::{HookChoice, HookName, Hooks};
+pub(crate) use hooks::{HookName, Hooks};
 pub(crate) use load::{ConfigError, settings_file};
 pub(crate) use lustre::{Lustre, MachineCachePlace};
 pub(crate) use namespace::NamespaceTraits;

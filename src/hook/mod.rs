@@ -16,7 +16,6 @@ mod operator;
 mod run;
 mod verify;
 
-pub(crate) use failure::HookFailure;
 #[cfg(feature = "tools")]
 pub(crate) use operator::{NoHookResult, run_for_operator};
 pub(crate) use run::{HookCall, RunsAs, run};
