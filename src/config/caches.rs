@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::hooks::HookChoice;
+
 /// Placeholder for the uid in a path.
 const UID: &str = "%{uid}";
 
@@ -21,6 +23,8 @@ pub struct Caches {
     pub krb5ccname: Krb5CcName,
     /// Keytab of a user, with `%{uid}` in its path; empty for none.
     pub client_keytab: String,
+    /// Hook that is asked for a cache of the user's.
+    pub hook: HookChoice,
 }
 
 /// Which of several usable caches is used first.
@@ -55,6 +59,7 @@ impl Caches {
         choice: CacheChoice::Wish,
         krb5ccname: Krb5CcName::Considered,
         client_keytab: String::new(),
+        hook: HookChoice(None),
     };
 
     /// The keytab of a user, if the settings name one.

@@ -69,6 +69,16 @@ pub(crate) enum HookFailure {
     Malformed(usize, usize),
 }
 
+impl HookFailure {
+    /// Without the hook's own words, where those might hold what is a user's.
+    pub(crate) fn without_complaint(self) -> Self {
+        match self {
+            Self::Ended(status, _) => Self::Ended(status, String::new()),
+            other => other,
+        }
+    }
+}
+
 /// A step of isolation that can fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum IsolationStep {

@@ -16,6 +16,7 @@ mod operator;
 mod run;
 mod verify;
 
+pub(crate) use failure::HookFailure;
 #[cfg(feature = "tools")]
 pub(crate) use operator::{NoHookResult, run_for_operator};
-pub(crate) use run::{HookCall, RunsAs, run};
+pub(crate) use run::{HookCall, HookOutput, RunsAs, run};

@@ -14,6 +14,7 @@ use super::lock::{HookLock, LockTimes};
 use super::run::{HookCall, RunsAs, run};
 use crate::config::{Config, HookName};
 use crate::sys::files::private_directory;
+use crate::sys::fork::fork_confined;
 use crate::system_log::{LogSeverity, SystemLog};
 
 /// Longest wait for the runs of others.
@@ -77,7 +78,13 @@ pub(crate) fn run_for_operator(
     };
     let begun = Instant::now();
     let input = OperatorInput { purpose: "operator", hook: name.as_str(), uid: asked_by };
-    let call = HookCall { name, input: &input, runs_as: RunsAs::HooksUser, by: begun + hooks.timeout.0 };
+    let call = HookCall {
+        name,
+        input: &input,
+        runs_as: RunsAs::HooksUser,
+        by: begun + hooks.timeout.0,
+        fork: &fork_confined,
+    };
     match run(&call, hooks).and_then(|output| output.result::<Value>()) {
         Ok(result) => {
             lock.succeeded();

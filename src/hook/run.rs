@@ -22,7 +22,7 @@ use super::verify::verified;
 use crate::config::{HookName, Hooks};
 use crate::identity::system_user::{self, SystemUser};
 use crate::sys::files::sealed_memory;
-use crate::sys::fork::{self, ForkResult};
+use crate::sys::fork::ForkResult;
 use crate::sys::own_view::Reach;
 use crate::sys::process::{Process, readable};
 
@@ -43,7 +43,6 @@ pub(crate) enum RunsAs {
 }
 
 /// One run of a hook.
-#[derive(Debug)]
 pub(crate) struct HookCall<'a, I> {
     /// Which one.
     pub(crate) name: &'a HookName,
@@ -53,6 +52,8 @@ pub(crate) struct HookCall<'a, I> {
     pub(crate) runs_as: RunsAs,
     /// When its result comes too late; the settings may allow less time.
     pub(crate) by: Instant,
+    /// Makes its process, the first of a process-id namespace.
+    pub(crate) fork: &'a dyn Fn() -> Result<ForkResult, Errno>,
 }
 
 /// What a hook has written.
@@ -95,7 +96,7 @@ pub(crate) fn run<I: Serialize>(call: &HookCall<'_, I>, hooks: &Hooks) -> Result
         memory: u16::try_from(hooks.memory).unwrap_or(u16::MAX),
         caller: Process::open(getpid()).map_err(streams)?,
     };
-    match fork::fork_confined().map_err(|errno| HookFailure::Isolation(IsolationStep::Namespaces, errno))? {
+    match (call.fork)().map_err(|errno| HookFailure::Isolation(IsolationStep::Namespaces, errno))? {
         ForkResult::Child => isolation.become_hook(theirs),
         ForkResult::Parent { child } => {
             drop((isolation, theirs));

@@ -29,6 +29,8 @@ pub(super) struct Findings {
     pub(super) tried: Option<Vec<u64>>,
     /// Why the machine's tickets are not in the keyring, if they are to be.
     pub(super) not_in_keys: Option<TicketKeyFailure>,
+    /// Why the site's hook has nothing for the user; for the log alone.
+    pub(super) hook_failed: Option<String>,
 }
 
 impl Findings {
@@ -36,7 +38,16 @@ impl Findings {
     pub(super) fn new(started: Instant, micros: u32, level: LogLevel) -> Self {
         let timings = vec![Timing { stage: Stage::Authorise, micros }];
         let considered = Considered::default();
-        Self { started, level, timings, considered, trail: Vec::new(), tried: None, not_in_keys: None }
+        Self {
+            started,
+            level,
+            timings,
+            considered,
+            trail: Vec::new(),
+            tried: None,
+            not_in_keys: None,
+            hook_failed: None,
+        }
     }
 
     /// Takes the report of a context.

@@ -2,24 +2,22 @@
 //! checks and confirms the answer (rules S14, S17).
 #![forbid(unsafe_code)]
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
-use super::job::Job;
 use super::order::Order;
-use super::start;
-use super::times::{Times, WorkerTime};
 use crate::config::{Config, HookName};
 use crate::ctx::lustre::LustreMechanism;
 use crate::event::{Cause, Failure, Stage};
 use crate::hook::{self, HookCall, RunsAs};
 use crate::negotiate::messages::{Credentials, Request, Target};
 use crate::nid::{Lnd, Nid};
+use crate::sys::fork::fork_confined;
 
 /// The names that a hook has for a request's network identifiers.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct HookedNames {
+pub(super) struct HookedNames {
     /// The server's.
     peer: Option<String>,
     /// This machine's.
@@ -46,30 +44,12 @@ struct HostAnswer {
     host: Option<String>,
 }
 
-/// The message for the worker, and the time that it has for name service and KDC: what the hook has left of it.
-///
-/// # Errors
-/// As [`HookedNames::of`].
-pub(super) fn request_with_names(
-    job: &Job<'_>,
-    credentials: Credentials,
-    times: &Times,
-) -> Result<(Request, Duration), Failure> {
-    let (order, config) = (job.order(), job.config);
-    let by = Instant::now() + times.kdc(config.timeouts.kdc.0);
-    let names = HookedNames::of(order, config, by)?;
-    let limit = times.kdc(by.saturating_duration_since(Instant::now()));
-    let time = WorkerTime { kdc: limit, total: times.total() };
-    let request = order.request(config, credentials, start::names_in(job.served), time);
-    Ok((names.told_in(request), limit))
-}
-
 impl HookedNames {
     /// Asks the hook, if there is one, for the names that the request needs and lgss.toml does not have.
     ///
     /// # Errors
     /// [`Failure`] of the stage `Resolve` if the hook fails. Its reason is for the log.
-    fn of(order: &Order, config: &Config, by: Instant) -> Result<Self, Failure> {
+    pub(super) fn of(order: &Order, config: &Config, by: Instant) -> Result<Self, Failure> {
         let (Some(hook), Some(callout)) = (&config.lustre.nid_hook.0, order.lustre()) else {
             return Ok(Self::default());
         };
@@ -87,7 +67,7 @@ impl HookedNames {
     }
 
     /// The request with them.
-    fn told_in(self, mut request: Request) -> Request {
+    pub(super) fn told_in(self, mut request: Request) -> Request {
         if let Target::Lustre { peer, .. } = &mut request.target {
             peer.proposed = self.peer;
         }
@@ -113,7 +93,7 @@ fn name_of(nid: Nid, name: &HookName, config: &Config, by: Instant) -> Result<Op
         network: nid.network(),
         address: nid.address(),
     };
-    let call = HookCall { name, input: &input, runs_as: RunsAs::HooksUser, by };
+    let call = HookCall { name, input: &input, runs_as: RunsAs::HooksUser, by, fork: &fork_confined };
     let answer = hook::run(&call, &config.hooks).and_then(|output| output.result::<HostAnswer>());
     answer.map(|answer| answer.host).map_err(|failure| {
         Failure::new(Stage::Resolve, Cause::BadProgram, format_args!("{nid}: hook {name}: {failure}"))

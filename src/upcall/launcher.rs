@@ -12,6 +12,7 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
 use super::assignment::{Assignment, Ends, blocked, launch_failed};
+use super::cache_hook;
 use super::confinement::confine_launcher;
 use super::sources::{WantedSources, seal_machines, seal_roots, seal_shared_keys};
 use super::verdict::Served;
@@ -128,7 +129,10 @@ fn launch(
             isolate_keyrings(assignment, search.lent())?;
             let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
             jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
-            search.finish(progress)
+            let mut sources = search.finish(progress);
+            // Read by nobody with rights.
+            sources.extend(assignment.fetched.and_then(cache_hook::source));
+            sources
         }
     };
     jail::die_with_parent().map_err(failed("parent"))?;

@@ -21,7 +21,6 @@ use super::final_payload::{fail_unpublished, kernels_payload, publish_context};
 use super::findings::Findings;
 use super::gssnull;
 use super::held::Pending;
-use super::host_hook;
 use super::job::Job;
 use super::loan::lent;
 use super::order::Order;
@@ -29,6 +28,7 @@ use super::outcome::Outcome;
 use super::prepared::{Concerned, NegotiationWay, PreparedNegotiation};
 use super::relay::Relay;
 use super::routing::RoutedMessage;
+use super::site_hooks;
 use super::start::{Attempt, LaunchProgress, place_limit};
 use super::ticket_store::TicketStore;
 use super::times::Times;
@@ -130,15 +130,15 @@ fn launch(
 ) -> Result<Attempt, Failure> {
     let Unfinished { job, times, key, findings } = unfinished;
     let (Job { invocation, served, config, .. }, order) = (*job, job.order());
-    let (request, limit) = host_hook::request_with_names(job, credentials, times)?;
-    let request = Request { paused: room.paused.cloned(), ..request };
+    let asked = site_hooks::ask(job, credentials, times, findings, room.cgroup)?;
+    let request = Request { paused: room.paused.cloned(), ..asked.request };
     let monitor = Process::open(getpid()).map_err(launch_failed)?;
     let (uid, gid) = order.owner(invocation);
     let rings = match served.acting {
         Acting::ForItself => lent(invocation, served.loan, place_limit(config.timeouts.kdc.0)),
         Acting::ForAnother | Acting::Machine => Rings::default(),
     };
-    let deadline = times.deadline.min(Instant::now() + limit);
+    let deadline = times.deadline.min(Instant::now() + asked.limit);
     let mut blocked = Vec::new();
     loop {
         let assignment = Assignment {
@@ -151,12 +151,13 @@ fn launch(
             order,
             shared_keys: wanted.candidates(),
             stamp: wanted.stamp(),
+            fetched: asked.fetched.as_ref(),
             config,
             cgroup: room.cgroup,
             monitor: &monitor,
         };
         let attempt = Attempt::start(&assignment, served, &request)?;
-        let failure = match attempt.progress(limit, deadline) {
+        let failure = match attempt.progress(asked.limit, deadline) {
             Ok(LaunchProgress::Done) => return Ok(attempt),
             Ok(LaunchProgress::Blocked(place))
                 if blocked.len() < BLOCKED_PLACES && Instant::now() < deadline =>

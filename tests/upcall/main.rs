@@ -41,6 +41,7 @@ mod flush;
 mod forged;
 mod held_caches;
 mod hooks;
+mod hooks_credentials;
 mod hooks_hostile;
 mod hostile;
 mod hostile_caches;
@@ -172,6 +173,7 @@ const MODULES: &[Trials] = &[
     hostile_names::trials,
     hostile_places::trials,
     hooks::trials,
+    hooks_credentials::trials,
     hooks_hostile::trials,
     many_caches::trials,
     matrix::trials,

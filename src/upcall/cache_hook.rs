@@ -1,0 +1,105 @@
+//! A user's credentials from the site's hook, such as one that asks a site's own cache server.
+//!
+//! The monitor runs it as the user (rule S14) and passes on the bytes without a look; the launcher takes them apart when it has
+//! become the user. Invariant: what the hook has is in memory only, and zeroed.
+#![forbid(unsafe_code)]
+
+use std::time::Instant;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nix::unistd::{Gid, Uid};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::cgroup::OwnerCgroup;
+use super::findings::Findings;
+use super::job::Job;
+use super::start;
+use crate::creds::source::Source;
+use crate::event::{Cause, Failure, Stage};
+use crate::hook::{self, HookCall, HookFailure, HookOutput, RunsAs};
+use crate::identity::system_user::SystemUser;
+use crate::negotiate::messages::HostNames;
+use crate::sys::files::sealed_memory;
+use crate::sys::fork;
+
+/// The cache's name for people. Users do not learn the hook's.
+const PLACE: &str = "HOOK:";
+
+/// What the hook reads.
+#[derive(Serialize)]
+struct CacheInput {
+    purpose: &'static str,
+    uid: u32,
+    /// For a program's request.
+    service: Option<String>,
+    /// For Lustre's.
+    target: Option<String>,
+}
+
+/// What it answers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CacheAnswer<'a> {
+    /// A FILE cache in base64; `None` if it has nothing. Borrowed, since a copy would not be zeroed: so without escapes.
+    ccache: Option<&'a str>,
+}
+
+/// What the hook has for the user, if there is a hook. A failure is for the log.
+pub(super) fn fetch(
+    job: &Job<'_>,
+    by: Instant,
+    findings: &mut Findings,
+    cgroup: Option<&OwnerCgroup<'_>>,
+) -> Option<HookOutput> {
+    let name = job.config.caches.hook.0.as_ref().filter(|_| is_wanted(job))?;
+    let (order, (uid, gid)) = (job.order(), job.order().owner(job.invocation));
+    let input = CacheInput {
+        purpose: "credentials",
+        uid,
+        service: order.program().map(|callout| callout.service.to_string()),
+        target: order.lustre().map(|callout| callout.target.clone()),
+    };
+    let fork = || {
+        let within = cgroup.and_then(|cgroup| cgroup.start_in(fork::fork_confined_in));
+        within.map_or_else(fork::fork_confined, Ok)
+    };
+    let runs_as = RunsAs::Requester(SystemUser { uid: Uid::from_raw(uid), gid: Gid::from_raw(gid) });
+    let call = HookCall { name, input: &input, runs_as, by, fork: &fork };
+    let output = hook::run(&call, &job.config.hooks);
+    let told = |failure: HookFailure| format!("hook {name}: {}", failure.without_complaint());
+    output.map_err(|failure| findings.hook_failed = Some(told(failure))).ok()
+}
+
+/// The hook is the host's: it is for its users, not for those of containers and other networks, and not if the request names a
+/// cache.
+fn is_wanted(job: &Job<'_>) -> bool {
+    let names_a_cache = job.order().program().is_some_and(|callout| callout.cache.is_some());
+    let (uid, _) = job.order().owner(job.invocation);
+    let is_at_home = job.served.places.container.is_none()
+        && job.config.within().is_none()
+        && start::names_in(job.served) == HostNames::AsTheHost;
+    uid != 0 && is_at_home && !names_a_cache
+}
+
+/// The cache in what the hook has written; `None` if it says that it has none. Called with the user's rights.
+pub(super) fn source(output: &HookOutput) -> Option<Source> {
+    let bad = |what: &str| {
+        let failure = Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{PLACE} {what}"));
+        Some(Source::objection(&PLACE, &failure))
+    };
+    let encoded = match output.result::<CacheAnswer<'_>>() {
+        Ok(CacheAnswer { ccache }) => ccache?,
+        Err(_) => return bad("what the site's hook has written is not what is expected"),
+    };
+    let mut content = Zeroizing::new(vec![0; encoded.len()]);
+    let length = match STANDARD.decode_slice(encoded, &mut content) {
+        Ok(length) => length,
+        Err(_) => return bad("what the site's hook has written is not what is expected"),
+    };
+    match sealed_memory(content.get(..length).unwrap_or_default()) {
+        Ok(sealed) => Some(Source::opened(PLACE.to_owned(), sealed)),
+        Err(_) => bad("there is no memory for what the site's hook has"),
+    }
+}
