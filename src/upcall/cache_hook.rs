@@ -1,31 +1,22 @@
 //! A user's credentials from the site's hook, such as one that asks a site's own cache server.
 //!
-//! The monitor runs it as the user (rule S14) and passes on the bytes without a look; the launcher takes them apart when it has
-//! become the user. Invariant: what the hook has is in memory only, and zeroed.
+//! The monitor runs it as the user (rule S14) and passes on the bytes without a look to `fetched_cache.rs`. Invariant: they are in
+//! memory only, and zeroed.
 #![forbid(unsafe_code)]
 
 use std::time::Instant;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use nix::unistd::{Gid, Uid};
-use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
+use serde::Serialize;
 
 use super::cgroup::OwnerCgroup;
 use super::findings::Findings;
 use super::job::Job;
 use super::start;
-use crate::creds::source::Source;
-use crate::event::{Cause, Failure, Stage};
 use crate::hook::{self, HookCall, HookFailure, HookOutput, RunsAs};
 use crate::identity::system_user::SystemUser;
 use crate::negotiate::messages::HostNames;
-use crate::sys::files::sealed_memory;
 use crate::sys::fork;
-
-/// The cache's name for people. Users do not learn the hook's.
-const PLACE: &str = "HOOK:";
 
 /// What the hook reads.
 #[derive(Serialize)]
@@ -36,14 +27,6 @@ struct CacheInput {
     service: Option<String>,
     /// For Lustre's.
     target: Option<String>,
-}
-
-/// What it answers.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CacheAnswer<'a> {
-    /// A FILE cache in base64; `None` if it has nothing. Borrowed, since a copy would not be zeroed: so without escapes.
-    ccache: Option<&'a str>,
 }
 
 /// What the hook has for the user, if there is a hook. A failure is for the log.
@@ -81,25 +64,4 @@ fn is_wanted(job: &Job<'_>) -> bool {
         && job.config.within().is_none()
         && start::names_in(job.served) == HostNames::AsTheHost;
     uid != 0 && is_at_home && !names_a_cache
-}
-
-/// The cache in what the hook has written; `None` if it says that it has none. Called with the user's rights.
-pub(super) fn source(output: &HookOutput) -> Option<Source> {
-    let bad = |what: &str| {
-        let failure = Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{PLACE} {what}"));
-        Some(Source::objection(&PLACE, &failure))
-    };
-    let encoded = match output.result::<CacheAnswer<'_>>() {
-        Ok(CacheAnswer { ccache }) => ccache?,
-        Err(_) => return bad("what the site's hook has written is not what is expected"),
-    };
-    let mut content = Zeroizing::new(vec![0; encoded.len()]);
-    let length = match STANDARD.decode_slice(encoded, &mut content) {
-        Ok(length) => length,
-        Err(_) => return bad("what the site's hook has written is not what is expected"),
-    };
-    match sealed_memory(content.get(..length).unwrap_or_default()) {
-        Ok(sealed) => Some(Source::opened(PLACE.to_owned(), sealed)),
-        Err(_) => bad("there is no memory for what the site's hook has"),
-    }
 }

@@ -12,8 +12,8 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Uid};
 
 use super::assignment::{Assignment, Ends, blocked, launch_failed};
-use super::cache_hook;
 use super::confinement::confine_launcher;
+use super::fetched_cache;
 use super::sources::{WantedSources, seal_machines, seal_roots, seal_shared_keys};
 use super::verdict::Served;
 use crate::config::Config;
@@ -131,7 +131,7 @@ fn launch(
             jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
             let mut sources = search.finish(progress);
             // Read by nobody with rights.
-            sources.extend(assignment.fetched.and_then(cache_hook::source));
+            sources.extend(assignment.fetched.and_then(fetched_cache::source));
             sources
         }
     };

@@ -21,6 +21,7 @@ mod container;
 mod destination;
 mod exchange;
 mod failures;
+mod fetched_cache;
 mod final_payload;
 mod findings;
 mod front;

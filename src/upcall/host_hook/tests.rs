@@ -3,11 +3,14 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 
+use std::time::Duration;
+
 use super::*;
 use crate::negotiate::messages::HostNames;
 use crate::sys::fork::{ForkResult, fork};
 use crate::sys::process::end;
 use crate::upcall::invocation::Invocation;
+use crate::upcall::times::WorkerTime;
 
 const USER: &str = "4:krb5:2001:2002::-:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x20000c0a84d02:557:";
 const MACHINE: &str = "4:krb5:0:0:r:i:1:0x20000c0a84d01:lustre-MDT0000-mdc-ff:0x20000c0a84d02:1:";
