@@ -5,18 +5,19 @@
 //! the opened file that was verified, without rights, isolated, and within limits; when a run returns, nothing of it is left; and
 //! callers outside this machine's log learn only that it failed.
 #![forbid(unsafe_code)]
+#![cfg_attr(
+    not(feature = "tools"),
+    allow(dead_code, unused_imports, reason = "without the tools nobody runs hooks for operators")
+)]
 
 mod calls;
 mod failure;
 mod isolation;
-#[cfg(feature = "tools")]
 mod lock;
-#[cfg(feature = "tools")]
 mod operator;
 mod run;
 mod verify;
 
 pub(crate) use failure::HookFailure;
-#[cfg(feature = "tools")]
 pub(crate) use operator::{NoHookResult, run_for_operator};
 pub(crate) use run::{HookCall, HookOutput, RunsAs, run};

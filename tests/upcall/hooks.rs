@@ -258,11 +258,13 @@ fn who_waits_too_long_for_others_may_try_again(_: &Shared) {
 fn a_failure_holds_up_the_next_run_even_if_its_caller_is_killed(_: &Shared) {
     let place = HookPlace::new("delay = \"2s\"");
     place.shell("good", "echo 1");
-    for kill in [false, true] {
-        let before = place.log.lines().len();
+    for (failures, kill) in [(1, false), (2, true)] {
         let began = Instant::now();
         let failing = place.start("absent");
-        place.log.wait_for_count(before + 1);
+        crate::support::wait::wait_for("the failure", Duration::from_secs(5), || {
+            let lines = place.log.lines();
+            (lines.iter().filter(|line| line.contains("hook absent")).count() == failures).then_some(())
+        });
         if kill {
             failing.kill();
             assert_eq!(place.run("good").result(), 1);

@@ -129,11 +129,15 @@ impl HookPlace {
     /// Runs a hook that fails; returns the reason in the log.
     #[track_caller]
     pub(crate) fn refused(&self, name: &str) -> String {
-        let before = self.log.lines().len();
+        let of_it = format!("hook {name} asked for by uid 0: ");
+        let reasons = || -> Vec<String> {
+            let lines = self.log.lines();
+            let told = lines.iter().filter_map(|line| Some(line.split_once(&of_it)?.1.to_owned()));
+            told.filter(|reason| !reason.starts_with("done in ")).collect()
+        };
+        let before = reasons().len();
         self.run(name).is_refused(name);
-        let lines = self.log.wait_for_count(before + 1);
-        let (_, reason) = lines[before].split_once(&format!("hook {name} asked for by uid 0: ")).unwrap();
-        reason.to_owned()
+        wait_for("the reason in the log", Duration::from_secs(5), || reasons().get(before).cloned())
     }
 
     /// Starts a run.
