@@ -23,7 +23,7 @@
 //! # Ok(()) }
 //! ```
 //!
-//! A program that depends on this crate needs no feature. `upcall` and `gss` build `lgss_keyring`, `lgss_kcm` and `lgss_negotiate`, `tools`
+//! A program that depends on this crate needs no feature. `upcall` and `gss` build `lgss_keyring`, `lgss_kcm`, `lgss_helper` and `lgss_negotiate`, `tools`
 //! builds `lgss`, `lgss_sk` and `lgss_kinit`.
 
 #![cfg_attr(
@@ -62,9 +62,13 @@ mod creds;
 #[cfg(feature = "gss")]
 mod gss;
 #[cfg(feature = "upcall")]
+mod helper;
+#[cfg(feature = "upcall")]
 mod identity;
 #[cfg(feature = "upcall")]
 mod negotiate;
+#[cfg(feature = "upcall")]
+mod provider;
 #[cfg(feature = "upcall")]
 mod renewal_times;
 #[cfg(feature = "upcall")]

@@ -7,6 +7,7 @@
 
 #[cfg(feature = "upcall")]
 pub use crate::agent::run as agent;
+pub use crate::helper::run as helper;
 pub use crate::kcm::run as kcm;
 pub use crate::sys::entry::{begin, entry};
 pub use crate::sys::heap::Heap;
@@ -60,6 +61,7 @@ pub mod fuzz {
     pub use crate::identity::fuzz as identity;
     pub use crate::key::fuzz as key;
     pub use crate::negotiate::fuzz as negotiate;
+    pub use crate::provider::fuzz as provider;
     pub use crate::selftest::fuzz as selftest;
     pub use crate::sk_tool::fuzz as sk_tool;
     pub use crate::upcall::fuzz as upcall;

@@ -4,7 +4,7 @@
 //! which can be read back (src/config/duration.rs).
 #![forbid(unsafe_code)]
 
-#[cfg(any(feature = "gss", test))]
+#[cfg(any(feature = "upcall", test))]
 use std::fmt;
 #[cfg(any(feature = "upcall", test))]
 use std::time::Duration;
@@ -32,10 +32,16 @@ pub(crate) fn since_boot() -> Duration {
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
 }
 
-/// Date and time as this machine's clocks show them; in UTC where its time zone cannot be known.
-#[cfg(feature = "tools")]
+/// Date and time as this machine's clocks show them; in UTC where its time zone cannot be known, and in programs without the tools,
+/// which read no time zone.
+#[cfg(feature = "upcall")]
 pub(crate) fn local_now() -> OffsetDateTime {
     local(OffsetDateTime::now_utc())
+}
+
+#[cfg(all(feature = "upcall", not(feature = "tools")))]
+fn local(time: OffsetDateTime) -> OffsetDateTime {
+    time
 }
 
 #[cfg(feature = "tools")]
@@ -64,16 +70,17 @@ pub(crate) fn tenths(time: Duration) -> String {
 }
 
 /// A span of time in seconds, shown in its two largest units: `9 h 58 min`, `3 d 4 h`, `45 s`.
-#[cfg(any(feature = "gss", test))]
+#[cfg(any(feature = "upcall", test))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Span(pub u64);
 
-#[cfg(any(feature = "gss", test))]
+#[cfg(any(feature = "upcall", test))]
 const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
 
-#[cfg(any(feature = "gss", test))]
+#[cfg(any(feature = "upcall", test))]
 impl Span {
     /// In the largest unit of which there are two or more: `47 h`, `3 d`, `90 s`.
+    #[cfg(any(feature = "gss", test))]
     pub fn rounded(self) -> String {
         let enough = UNITS.iter().find(|(size, _)| self.0 >= 2 * size);
         let (size, unit) = enough.copied().unwrap_or((1, "s"));
@@ -81,7 +88,7 @@ impl Span {
     }
 }
 
-#[cfg(any(feature = "gss", test))]
+#[cfg(any(feature = "upcall", test))]
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let largest = UNITS.iter().position(|(size, _)| self.0 >= *size).unwrap_or(UNITS.len() - 1);

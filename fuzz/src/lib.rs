@@ -2,7 +2,8 @@
 //! tests/corpora.rs.
 
 use lgss::private_to_lgss::fuzz::{
-    agent, cli, config, creds, crypto, ctx, gss, identity, key, negotiate, selftest, sk_tool, upcall,
+    agent, cli, config, creds, crypto, ctx, gss, identity, key, negotiate, provider, selftest, sk_tool,
+    upcall,
 };
 
 /// Panics if what must hold for these bytes does not.
@@ -10,7 +11,7 @@ pub type Check = fn(&[u8]);
 
 /// Name and checks of each target. Where there are several checks, the first byte of an input chooses one, by its rest
 /// after division.
-pub const TARGETS: [(&str, &[Check]); 22] = [
+pub const TARGETS: [(&str, &[Check]); 23] = [
     (
         "cache_files",
         &[
@@ -22,6 +23,7 @@ pub const TARGETS: [(&str, &[Check]); 22] = [
         ],
     ),
     ("cache_names", &[creds::cache_name, creds::tokens]),
+    ("helper", &[provider::requests, provider::answers, provider::log_lines]),
     ("init_channel", &[negotiate::init_channel]),
     ("kcm", &[agent::kcm_requests, agent::kcm_request, agent::credential, agent::stored]),
     ("krb5_conf", &[gss::krb5_conf, creds::krb5_conf]),

@@ -14,6 +14,7 @@ use super::values::{KeyArgument, channel, duration, level, principal, serial, se
 use crate::config::HookName;
 use crate::ctx::initiator::Principal;
 use crate::ctx::request::{Level, RpcChannel, Service};
+use crate::provider::log::LINES_LIMIT;
 
 const ABOUT: &str = "\
 Security contexts (GSS, Kerberos 5) in kernel keys: get one, look at them, end them, check the installation.
@@ -81,6 +82,11 @@ pub(crate) enum Command {
     /// Show which of your tickets the upcall would use, and why not the others
     #[command(after_help = after_help!("lgss caches --target nfs@srv.example.com", "lgss caches --json | jq -r .would_use"))]
     Caches(CachesArgs),
+    /// Show what the log of this machine says of upcalls and caches (root, and members of lgss_helper's group)
+    ///
+    /// Reads the journal, or else the file of the facility authpriv below /var/log, of which it searches the last 16 MiB.
+    #[command(after_help = after_help!("lgss log --user alice", "lgss log -n 1000 | grep nfs@srv"))]
+    Log(LogArgs),
     /// Show the settings that are in effect, or check the whole installation
     #[command(subcommand, after_help = after_help!("lgss config show", "lgss config check"))]
     Config(ConfigCommand),
@@ -143,12 +149,12 @@ pub(crate) struct ShowArgs {
 /// `lgss list`.
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
-    /// As root: also the contexts in the user keyrings of all users
+    /// Also the contexts in the user keyrings of all users (root, and members of lgss_helper's group)
     ///
     /// Other users see only their own.
     #[arg(long)]
     pub all: bool,
-    /// As root: the contexts of this user, a name or a number
+    /// The contexts of this user, a name or a number (root, and members of lgss_helper's group)
     ///
     /// Contexts that are only in session keyrings cannot be seen that way.
     #[arg(long, value_name = "USER", conflicts_with = "all", add = ArgValueCandidates::new(users))]
@@ -162,7 +168,7 @@ pub(crate) struct ListArgs {
 #[derive(Debug, Args)]
 pub(crate) struct FlushArgs {
     /// End the contexts in these keys, named as for show
-    #[arg(value_name = "SERIAL", value_parser = serial, conflicts_with_all = ["service", "all", "machine"], add = ArgValueCandidates::new(keys))]
+    #[arg(value_name = "SERIAL", value_parser = serial, conflicts_with_all = ["service", "all", "user", "machine"], add = ArgValueCandidates::new(keys))]
     pub keys: Vec<KeyArgument>,
     /// End the contexts with this service
     #[arg(long, value_name = "NAME@HOST", value_parser = service, add = ArgValueCandidates::new(services))]
@@ -172,11 +178,17 @@ pub(crate) struct FlushArgs {
     /// With --service, only those with that service.
     #[arg(long)]
     pub all: bool,
+    /// End the contexts of this user, a name or a number (root, and members of lgss_helper's group)
+    ///
+    /// Those in the user's keyring; contexts that are only in session keyrings cannot be reached. With --service, only those
+    /// with that service.
+    #[arg(long, alias = "uid", value_name = "USER", conflicts_with = "all", add = ArgValueCandidates::new(users))]
+    pub user: Option<String>,
     /// Drop the tickets that this machine's requests share, so that the next one gets new ones (root)
     ///
     /// These are the tickets that the upcall got with the keytab, for Lustre. Root's default cache stays as it is (use
     /// kdestroy), and so do existing contexts.
-    #[arg(long, conflicts_with_all = ["service", "all", "json"])]
+    #[arg(long, conflicts_with_all = ["service", "all", "user", "json"])]
     pub machine: bool,
     /// Print what would be done, and do nothing
     #[arg(long)]
@@ -189,7 +201,7 @@ pub(crate) struct FlushArgs {
 /// `lgss caches`.
 #[derive(Debug, Args)]
 pub(crate) struct CachesArgs {
-    /// As root: the tickets of this user, a name or a number
+    /// The tickets of this user, a name or a number (root, and members of lgss_helper's group)
     ///
     /// Does not show caches that only KRB5CCNAME of a program names, nor keyrings of sessions, processes and threads.
     #[arg(long, value_name = "USER", add = ArgValueCandidates::new(users))]
@@ -202,6 +214,23 @@ pub(crate) struct CachesArgs {
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Print what was found as lgss_helper passes it on
+    #[arg(long, hide = true)]
+    pub found: bool,
+}
+
+/// `lgss log`.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Only lines about this user, a name or a number
+    #[arg(long, value_name = "USER", add = ArgValueCandidates::new(users))]
+    pub user: Option<String>,
+    /// Most lines; the latest count
+    #[arg(long, short = 'n', value_name = "COUNT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=LINES_LIMIT.into()))]
+    pub lines: u32,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -7,10 +7,10 @@ use std::collections::BTreeSet;
 use clap_complete::engine::CompletionCandidate;
 use nix::unistd::geteuid;
 
-use super::contexts;
-use super::report::KeyReport;
 use super::values::LEVELS;
 use crate::ctx::visible;
+use crate::provider::contexts::report::KeyReport;
+use crate::provider::contexts::seen as contexts;
 use crate::sys::files::lossy_text;
 use crate::text::escaped;
 

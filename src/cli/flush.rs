@@ -6,24 +6,23 @@ use std::io;
 use std::thread;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use nix::unistd::geteuid;
-use serde::{Deserialize, Serialize};
 
 use super::arguments::FlushArgs;
-use super::contexts;
-use super::every_user::{self, UserAnswer};
 use super::exit::Exit;
+use super::forwarded::{all_rows, refused};
 use super::machine_tickets::{self, Mode};
-use super::report::{ContextState, KeyPlace, KeyReport};
 use super::values::KeyArgument;
+use super::whose::Whose;
 use super::words;
-use crate::ctx::OsError;
 use crate::ctx::client;
 use crate::ctx::payload::user::State;
 use crate::ctx::request::{ANEW_PAUSE, NO_PAUSE};
-use crate::ctx::visible::{self, Visible};
 use crate::event::{Cause, Reason, one_line};
+use crate::provider::contexts::Owners;
+use crate::provider::contexts::ending::{self, Earnest, EndContexts, FlushOutcome, Flushed, Selection};
+use crate::provider::contexts::report::{ContextState, KeyPlace};
+use crate::provider::{Delegated, perform};
 use crate::terminal::{Terminal, results};
 
 const _: () = assert!(ANEW_PAUSE.as_secs() == 1, "the text below says once a second");
@@ -33,37 +32,9 @@ lgss: flush what? One of:
   lgss flush KEY                  the context in this key, by its number in lgss list
   lgss flush --service NAME@HOST  the contexts with this service, such as nfs@srv.example.com
   lgss flush --all                all your contexts; as root, every user's
+  lgss flush --user USER          a user's (root, and members of lgss_helper's group)
   lgss flush --machine            the tickets that this machine's requests share, not contexts
   With --dry-run it only says what it would do.";
-
-/// Result for one context.
-#[derive(Debug, Serialize, Deserialize)]
-struct Flushed {
-    serial: i32,
-    key: String,
-    owner: u32,
-    service: String,
-    description: String,
-    /// Its state before.
-    state: Option<ContextState>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    elsewhere: Option<KeyPlace>,
-    outcome: FlushOutcome,
-    /// Why it was kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum FlushOutcome {
-    /// It has ended.
-    Ended,
-    /// It would be ended without --dry-run.
-    WouldEnd,
-    /// It could not be ended.
-    Kept,
-}
 
 pub(super) fn run(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
     if flush.machine {
@@ -76,13 +47,13 @@ pub(super) fn run(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<
         let mode = if flush.dry_run { Mode::DryRun } else { Mode::Drop };
         return machine_tickets::drop_all(mode, terminal);
     }
-    if flush.keys.is_empty() && flush.service.is_none() && !flush.all {
+    if flush.keys.is_empty() && flush.service.is_none() && flush.user.is_none() && !flush.all {
         writeln!(terminal.err, "{UNCLEAR}")?;
         return Ok(Exit::Usage);
     }
     let exit = if flush.keys.is_empty() { flush_all(flush, terminal) } else { flush_keys(flush, terminal) };
-    // Root's requests have no pause.
-    if !flush.dry_run && !geteuid().is_root() {
+    // Root's requests have no pause; another user's is not ours to end.
+    if !flush.dry_run && flush.user.is_none() && !geteuid().is_root() {
         end_pause(terminal)?;
     }
     exit
@@ -119,32 +90,48 @@ fn end_pause(terminal: &mut Terminal<'_>) -> io::Result<()> {
     }
 }
 
-/// Ends all contexts, or those with one service.
+/// Ends all contexts, or those with one service: the caller's, a user's, or for root everybody's.
 fn flush_all(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    let mut done = flush_own(flush);
-    let mut exit = Exit::Ok;
-    if flush.all {
-        for UserAnswer { uid, rows } in every_user::ask(|| flush_own(flush))? {
-            match rows {
-                Ok(rows) => done.extend(rows),
-                Err(error) => {
-                    writeln!(terminal.err, "lgss: contexts of uid {uid}: {error}")?;
-                    exit = Exit::Incomplete;
-                }
-            }
+    let selection = flush.service.clone().map_or(Selection::All, Selection::Service);
+    let owners = match flush.user.as_deref().map(Whose::of) {
+        Some(Ok(Whose::Caller(_))) => None,
+        Some(Ok(Whose::User(uid, _))) => Some(Owners::One(uid.as_raw())),
+        Some(Err(why)) => {
+            writeln!(terminal.err, "lgss: {why}")?;
+            return Ok(Exit::Unreadable);
         }
-    }
+        None => (flush.all && geteuid().is_root()).then_some(Owners::All),
+    };
+    let earnest = earnest(flush);
+    let Some(owners) = owners else {
+        let caller = Owners::One(geteuid().as_raw());
+        let done = ending::end_seen(caller, &selection, earnest);
+        print(&done, flush, terminal)?;
+        return Ok(if is_complete(&done) { Exit::Ok } else { Exit::Incomplete });
+    };
+    let answers = match perform(Delegated::of_command(EndContexts { owners, selection, earnest })) {
+        Ok(answers) => answers,
+        Err(refusal) => return refused(&format!("contexts of {owners}"), &refusal, terminal),
+    };
+    let (done, exit) = all_rows(answers, terminal)?;
     print(&done, flush, terminal)?;
     Ok(if is_complete(&done) { exit } else { Exit::Incomplete })
 }
 
-/// Ends the contexts in these keys; root looks for the keys that it does not see among all users'.
+fn earnest(flush: &FlushArgs) -> Earnest {
+    if flush.dry_run { Earnest::DryRun } else { Earnest::Ending }
+}
+
+/// Ends the contexts in these keys; keys that the caller does not see are looked for among all users', by those who may.
 fn flush_keys(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    contexts::reach_user_keyring();
-    let mut done = end_named(&flush.keys, flush);
-    if missing(&flush.keys, &done).next().is_some() {
-        let of_others = every_user::ask(|| end_named(&flush.keys, flush))?;
-        done.extend(of_others.into_iter().filter_map(|answer| answer.rows.ok()).flatten());
+    let keys: Vec<i32> = flush.keys.iter().map(|key| key.serial.raw()).collect();
+    let earnest = earnest(flush);
+    let mut done = ending::end_named(&keys, earnest);
+    let unseen: Vec<i32> = missing(&flush.keys, &done).map(|key| key.serial.raw()).collect();
+    if !unseen.is_empty() {
+        let (owners, selection) = (Owners::All, Selection::Keys(unseen));
+        let of_others = perform(Delegated::of_command(EndContexts { owners, selection, earnest }));
+        done.extend(of_others.into_iter().flatten().filter_map(|answer| answer.rows.ok()).flatten());
     }
     print(&done, flush, terminal)?;
     let mut exit = if is_complete(&done) { Exit::Ok } else { Exit::Incomplete };
@@ -162,12 +149,6 @@ fn flush_keys(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit
     Ok(exit)
 }
 
-fn end_named(keys: &[KeyArgument], flush: &FlushArgs) -> Vec<Flushed> {
-    let contexts = visible::contexts();
-    let named = |context: &&Visible| keys.iter().any(|key| key.serial == context.key.serial());
-    contexts.iter().filter(named).map(|context| end(context, flush)).collect()
-}
-
 fn missing<'a>(keys: &'a [KeyArgument], done: &[Flushed]) -> impl Iterator<Item = &'a KeyArgument> {
     let found: Vec<i32> = done.iter().map(|flushed| flushed.serial).collect();
     keys.iter().filter(move |key| !found.contains(&key.serial.raw()))
@@ -179,57 +160,6 @@ fn is_complete(done: &[Flushed]) -> bool {
 
 fn print(done: &[Flushed], flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<()> {
     if flush.json { results::json(&done, terminal.out) } else { text(done, flush, terminal) }
-}
-
-fn flush_own(flush: &FlushArgs) -> Vec<Flushed> {
-    contexts::reach_user_keyring();
-    let contexts = visible::contexts();
-    contexts.iter().filter(|context| is_selected(context, flush)).map(|context| end(context, flush)).collect()
-}
-
-/// Root's `--all` reaches all owners; otherwise only the caller's own contexts are meant.
-fn is_selected(context: &Visible, flush: &FlushArgs) -> bool {
-    let own = context.owner == geteuid().as_raw() || (flush.all && geteuid().is_root());
-    own && flush.service.as_ref().is_none_or(|service| *service == context.description.service)
-}
-
-fn end(context: &Visible, flush: &FlushArgs) -> Flushed {
-    let serial = context.key.serial();
-    let report = KeyReport::of_visible(context);
-    let (state, elsewhere) = report.map_or((None, None), |report| (report.state, report.elsewhere));
-    let ended = match (flush.dry_run, context.can_be_ended()) {
-        (false, _) => context.end(),
-        (true, true) => Ok(()),
-        (true, false) => Err(OsError(Errno::EACCES)),
-    };
-    let (outcome, error) = match ended {
-        Ok(()) if flush.dry_run => (FlushOutcome::WouldEnd, None),
-        Ok(()) => (FlushOutcome::Ended, None),
-        Err(OsError(errno)) => (FlushOutcome::Kept, Some(reason(errno, elsewhere))),
-    };
-    Flushed {
-        serial: serial.raw(),
-        key: serial.to_string(),
-        owner: context.owner,
-        service: context.description.service.to_string(),
-        description: context.description.to_string(),
-        state,
-        elsewhere,
-        outcome,
-        error,
-    }
-}
-
-fn reason(errno: Errno, elsewhere: Option<KeyPlace>) -> String {
-    match errno {
-        Errno::EACCES if elsewhere == Some(KeyPlace::EndedSession) => {
-            "EACCES: its session has ended and no keyring holds it; the kernel will remove it, and no request finds it".to_owned()
-        }
-        Errno::EACCES => {
-            "EACCES: only its possessor may, a process whose session keyring leads to the key".to_owned()
-        }
-        other => format!("{other:?}: {}", other.desc()),
-    }
 }
 
 fn text(done: &[Flushed], flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<()> {

@@ -2,16 +2,16 @@
 
 use std::io;
 
-use nix::unistd::geteuid;
-
 use super::arguments::ListArgs;
-use super::contexts::{reports, reports_of_user};
-use super::every_user::{self, UserAnswer};
 use super::exit::Exit;
-use super::report::KeyReport;
+use super::forwarded::{all_rows, refused};
 use super::whose::Whose;
 use super::words;
 use crate::ctx::rings::{self, Session};
+use crate::provider::contexts::report::KeyReport;
+use crate::provider::contexts::seen::{reports, reports_of_user};
+use crate::provider::contexts::{ListContexts, Owners, others};
+use crate::provider::{Delegated, perform};
 use crate::terminal::{Terminal, results};
 use crate::text::quoted;
 use crate::time::Span;
@@ -20,7 +20,7 @@ pub(super) fn run(list: &ListArgs, terminal: &mut Terminal<'_>) -> io::Result<Ex
     report_foreign_session(terminal)?;
     let (mut all, exit) = match list.user.as_deref() {
         Some(user) => match of_user(user, terminal)? {
-            Ok(reports) => (reports, Exit::Ok),
+            Ok(found) => found,
             Err(exit) => return Ok(exit),
         },
         None if list.all => of_all(terminal)?,
@@ -56,8 +56,8 @@ pub(super) fn report_foreign_session(terminal: &mut Terminal<'_>) -> io::Result<
 const CONTEXTS_UNSEEN: &str = "lgss: not shown: other users' contexts that are only in session keyrings, which the kernel hides from everybody else";
 
 /// One user's contexts, or the exit status if they cannot be listed.
-fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<KeyReport>, Exit>> {
-    let whose = match Whose::of(Some(user)) {
+fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<(Vec<KeyReport>, Exit), Exit>> {
+    let whose = match Whose::of(user) {
         Ok(whose) => whose,
         Err(why) => {
             writeln!(terminal.err, "lgss: {why}")?;
@@ -65,40 +65,41 @@ fn of_user(user: &str, terminal: &mut Terminal<'_>) -> io::Result<Result<Vec<Key
         }
     };
     if whose.is_caller() {
-        return Ok(Ok(reports_of_user()));
+        return Ok(Ok((reports_of_user(), Exit::Ok)));
     }
-    writeln!(terminal.err, "{CONTEXTS_UNSEEN}")?;
-    match every_user::ask_one(whose.uid(), reports_of_user) {
-        Ok(reports) => Ok(Ok(reports)),
-        Err(error) => {
-            writeln!(terminal.err, "lgss: contexts of uid {}: {error}", whose.uid())?;
-            Ok(Err(Exit::Incomplete))
+    let owners = Owners::One(whose.uid());
+    match perform(Delegated::of_command(ListContexts { owners })) {
+        Ok(answers) => {
+            writeln!(terminal.err, "{CONTEXTS_UNSEEN}")?;
+            let (reports, exit) = all_rows(answers, terminal)?;
+            Ok(if exit == Exit::Ok { Ok((reports, exit)) } else { Err(exit) })
         }
+        Err(refusal) => refused(&format!("contexts of {owners}"), &refusal, terminal).map(Err),
     }
 }
 
-/// All contexts that the caller may see; for root those of all users.
+/// All contexts that the caller may see; for root and for its helper's group those of all users.
 fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<KeyReport>, Exit)> {
-    let (mut all, mut exit) = (reports(), Exit::Ok);
-    if !geteuid().is_root() {
-        let others = match every_user::others() {
-            0 => "other users' contexts".to_owned(),
-            count => format!("contexts that {count} other users may have"),
-        };
-        writeln!(terminal.err, "lgss: not shown: {others}; to see them: sudo lgss list --all")?;
-        return Ok((all, exit));
-    }
-    writeln!(terminal.err, "{CONTEXTS_UNSEEN}")?;
-    for UserAnswer { uid, rows } in every_user::ask(reports_of_user)? {
-        match rows {
-            Ok(rows) => all.extend(rows),
-            Err(error) => {
-                writeln!(terminal.err, "lgss: contexts of uid {uid}: {error}")?;
-                exit = Exit::Incomplete;
+    let mut all = reports();
+    match perform(Delegated::of_command(ListContexts { owners: Owners::All })) {
+        Ok(answers) => {
+            writeln!(terminal.err, "{CONTEXTS_UNSEEN}")?;
+            let (others, exit) = all_rows(answers, terminal)?;
+            all.extend(others);
+            Ok((all, exit))
+        }
+        Err(refusal) => {
+            let others = match others() {
+                0 => "other users' contexts".to_owned(),
+                count => format!("contexts that {count} other users may have"),
+            };
+            writeln!(terminal.err, "lgss: not shown: {others}: {refusal}")?;
+            if let Some(remedy) = &refusal.remedy {
+                writeln!(terminal.err, "  try:    {remedy}")?;
             }
+            Ok((all, Exit::Ok))
         }
     }
-    Ok((all, exit))
 }
 
 fn row(report: &KeyReport) -> [String; 5] {

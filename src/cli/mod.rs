@@ -8,22 +8,20 @@
 pub(crate) mod arguments;
 mod caches;
 mod candidates;
-mod child;
 mod completion;
 mod config;
-mod contexts;
-mod every_user;
 pub(crate) mod exit;
 mod flush;
+mod forwarded;
 #[cfg(feature = "test-programs")]
 pub mod fuzz;
 mod get;
 mod hook;
 mod list;
+mod log;
 mod machine_tickets;
 mod outcome;
 pub mod programs;
-mod report;
 mod show;
 mod values;
 mod whose;
@@ -77,6 +75,7 @@ fn run_command(command: Command, terminal: &mut Terminal<'_>) -> io::Result<Exit
         Command::List(list) => list::run(&list, terminal),
         Command::Flush(flush) => flush::run(&flush, terminal),
         Command::Caches(caches) => caches::run(&caches, terminal),
+        Command::Log(log) => log::run(&log, terminal),
         Command::Config(ConfigCommand::Show(show)) => config::show::run(&show, terminal),
         Command::Config(ConfigCommand::Check(check)) => config::check::run(&check, terminal),
         Command::Hook(HookCommand::Run(run)) => hook::run(&run, terminal),

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use super::arguments::GetArgs;
 use super::exit::Exit;
-use super::report::{ContextReport, ContextState, FailureReport};
 use super::words;
 use crate::ctx::client::{ClientError, ContextKey};
 use crate::ctx::payload::user::State;
@@ -15,6 +14,7 @@ use crate::ctx::rings::Session;
 use crate::ctx::{NoContext, OsError};
 use crate::event::{self, Meaning};
 use crate::key::KeyDescription;
+use crate::provider::contexts::report::{ContextReport, ContextState, FailureReport};
 use crate::time::now_32;
 
 /// How a request ended.

@@ -3,11 +3,11 @@
 use std::io::{self, Write};
 
 use super::arguments::ShowArgs;
-use super::contexts;
 use super::exit::Exit;
-use super::report::{ContextReport, ContextState, FailureReport, KeyObstacle, KeyReport};
 use super::values::KeyArgument;
 use super::words;
+use crate::provider::contexts::report::{ContextReport, ContextState, FailureReport, KeyObstacle, KeyReport};
+use crate::provider::contexts::seen as contexts;
 use crate::terminal::person::person;
 use crate::terminal::{Terminal, results};
 use crate::text::{escaped, quoted};

@@ -10,23 +10,20 @@ use crate::text::quoted;
 pub(super) enum Whose {
     /// The calling user.
     Caller(u32),
-    /// Another user; the caller is root.
+    /// Another user.
     User(Uid, Gid),
 }
 
 impl Whose {
-    /// The user with this name or number; without one the caller.
-    pub(super) fn of(named: Option<&str>) -> Result<Self, String> {
-        let caller = geteuid();
-        let Some(named) = named else { return Ok(Self::Caller(caller.as_raw())) };
+    /// The caller.
+    pub(super) fn caller() -> Self {
+        Self::Caller(geteuid().as_raw())
+    }
+
+    /// The user with this name or number.
+    pub(super) fn of(named: &str) -> Result<Self, String> {
         let (uid, gid) = find(named)?;
-        if uid == caller {
-            Ok(Self::Caller(uid.as_raw()))
-        } else if caller.is_root() {
-            Ok(Self::User(uid, gid))
-        } else {
-            Err("only root can look at what other users have".to_owned())
-        }
+        Ok(if uid == geteuid() { Self::Caller(uid.as_raw()) } else { Self::User(uid, gid) })
     }
 
     pub(super) fn uid(self) -> u32 {
@@ -69,6 +66,6 @@ mod tests {
         assert_eq!(find("4000123"), Ok((Uid::from_raw(4_000_123), Gid::from_raw(4_000_123))));
         assert_eq!(find("no such\x1b[2J"), Err("there is no user \"no such\\u{1b}[2J\"".to_owned()));
         let own = geteuid().as_raw();
-        assert_eq!(Whose::of(Some(&own.to_string())), Ok(Whose::Caller(own)));
+        assert_eq!(Whose::of(&own.to_string()), Ok(Whose::Caller(own)));
     }
 }

@@ -54,6 +54,19 @@ pub(super) fn ids_of(passwd: &str, name: &str) -> Option<(u32, u32)> {
     })
 }
 
+/// The primary group of the first user with this uid in /etc/passwd.
+pub(crate) fn group_of(uid: u32) -> Option<Gid> {
+    group_in(&lossy_text("/etc/passwd").ok()?, uid)
+}
+
+fn group_in(passwd: &str, uid: u32) -> Option<Gid> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':').skip(2);
+        (fields.next()?.parse() == Ok(uid)).then_some(())?;
+        fields.next()?.parse().ok().map(Gid::from_raw)
+    })
+}
+
 /// The user that lgss_kcm and root's agent run as, unless told otherwise.
 pub(crate) const KCM_USER: &str = "lgss-kcm";
 
@@ -69,6 +82,8 @@ mod tests {
     #[test]
     fn a_user_is_found_by_name_or_number_and_never_root() {
         assert_eq!(ids_of("root:x:0:0::/:\nlgss:x:987:986::/:/nologin\n", "lgss"), Some((987, 986)));
+        assert_eq!(group_in("root:x:0:0::/:\nlgss:x:987:986::/:/nologin\n", 987), Some(Gid::from_raw(986)));
+        assert_eq!(group_in("lgss2:x:987", 987), None);
         assert_eq!(ids_of("lgss2:x:987:986::/:\n", "lgss"), None);
         let passwd = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(passwd.path(), b"alice:x:2001:2001:b\xfcro:/:\nlgss:x:987:986::/:\n").unwrap();

@@ -1,15 +1,16 @@
 //! Result of one check: how severe, of which part, and what to do.
 
+use std::borrow::Cow;
 use std::fmt::Display;
 #[cfg(feature = "tools")]
 use std::io;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::event::one_line;
 
 /// Severity of a finding.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Severity {
     /// As it should be.
@@ -21,12 +22,12 @@ pub(crate) enum Severity {
 }
 
 /// One finding.
-#[derive(Debug, PartialEq, Eq, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Finding {
     #[serde(rename = "level")]
     pub(crate) severity: Severity,
     /// The setting or part that was checked.
-    pub(crate) subject: &'static str,
+    pub(crate) subject: Cow<'static, str>,
     /// On one line, printable.
     pub(crate) finding: String,
     /// The remedy.
@@ -36,7 +37,12 @@ pub(crate) struct Finding {
 
 impl Finding {
     pub(crate) fn ok(subject: &'static str, finding: impl Display) -> Self {
-        Self { severity: Severity::Ok, subject, finding: one_line(&finding.to_string()), remedy: None }
+        Self {
+            severity: Severity::Ok,
+            subject: subject.into(),
+            finding: one_line(&finding.to_string()),
+            remedy: None,
+        }
     }
 
     pub(crate) fn warning(subject: &'static str, finding: impl Display, remedy: impl Display) -> Self {

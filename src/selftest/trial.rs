@@ -1,8 +1,8 @@
 //! Tries our programs without a request: starts them as the upcall starts the worker, by an account without rights,
 //! and reads what they report about themselves.
 //!
-//! The worker's part is src/worker/self_test.rs. Invariant: a program that is tried never runs as root, has no longer
-//! than [`TRIAL_LIMIT`], and changes nothing.
+//! The worker's part is src/worker/self_test.rs. [`output_of`] runs `lgss` in the same way for others (src/provider). Invariant: a
+//! program that is tried never runs as root, has no longer than [`TRIAL_LIMIT`], and changes nothing.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -32,7 +32,7 @@ pub(crate) const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait for the end of a program that was killed.
 const TRIAL_KILL_LIMIT: Duration = Duration::from_secs(2);
 /// Most bytes that are read from each pipe.
-const SAID_LIMIT: usize = 256 * 1024;
+const SAID_LIMIT: usize = 4 * 1024 * 1024;
 /// The first of the descriptors that are handed over.
 const FIRST_HANDED: i32 = 3;
 /// Uid and gid of nobody, who stands in for a machine user that does not exist.
@@ -144,8 +144,8 @@ pub(crate) fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result
     }
     let mut environment = b"KRB5_CONFIG=".to_vec();
     environment.extend_from_slice(config.krb5_config.as_os_str().as_bytes());
-    let trial = Trial { words, environment: vec![environment], handed };
-    let said = trial.run(&config.worker, config)?;
+    let trial = Trial { words, environment: vec![environment], handed, limit: TRIAL_LIMIT };
+    let said = trial.run(&config.worker, of_root(config))?;
     report(&said.out).ok_or_else(|| said.fault(WORKER))
 }
 
@@ -161,10 +161,29 @@ pub(super) fn report(out: &[u8]) -> Option<SelfTestReport> {
 #[cfg(feature = "tools")]
 pub(crate) fn upcall_version(program: &Path, config: &Config) -> Result<String, TrialFault> {
     let words = vec!["lgss_keyring".to_owned(), "--version".to_owned()];
-    let said = Trial { words, environment: Vec::new(), handed: Vec::new() }.run(program, config)?;
+    let trial = Trial { words, environment: Vec::new(), handed: Vec::new(), limit: TRIAL_LIMIT };
+    let said = trial.run(program, of_root(config))?;
     let text = String::from_utf8_lossy(&said.out);
     let version = text.strip_prefix(UPCALL).and_then(|rest| rest.lines().next());
     version.map(str::to_owned).ok_or_else(|| said.fault("lgss_keyring"))
+}
+
+/// What a program of ours writes to its standard output, however it ends, if it writes something within the limit. It gets these
+/// words, no environment and no input; run by root, as that account, or as root if there is none.
+///
+/// # Errors
+/// [`TrialFault`].
+pub(crate) fn output_of(
+    program: &Path,
+    words: Vec<String>,
+    account: Option<SystemUser>,
+    limit: Duration,
+) -> Result<Vec<u8>, TrialFault> {
+    let trial = Trial { words, environment: Vec::new(), handed: Vec::new(), limit };
+    let said = trial.run(program, account)?;
+    let answers =
+        matches!(said.ended, Some(WaitStatus::Exited(_, status)) if status == 0 || !said.out.is_empty());
+    if answers { Ok(said.out) } else { Err(said.fault("lgss")) }
 }
 
 /// One program to be tried.
@@ -172,6 +191,7 @@ struct Trial {
     words: Vec<String>,
     environment: Vec<Vec<u8>>,
     handed: Vec<OwnedFd>,
+    limit: Duration,
 }
 
 /// Its output, and how it ended.
@@ -207,9 +227,10 @@ struct Pipes<T> {
 }
 
 impl Trial {
-    fn run(self, program: &Path, config: &Config) -> Result<TrialOutput, TrialFault> {
+    /// Runs it as that account; without one with the ids that the process has.
+    fn run(self, program: &Path, account: Option<SystemUser>) -> Result<TrialOutput, TrialFault> {
         let program: OwnedFd = open_trusted(program, OFlag::O_PATH)?.into();
-        let account = geteuid().is_root().then(|| account(config));
+        let limit = self.limit;
         let start = |errno| TrialFault::Start("pipe", errno);
         let (out, out_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
         let (err, err_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
@@ -222,7 +243,7 @@ impl Trial {
             ForkResult::Parent { child } => {
                 drop((theirs, program));
                 let uid = account.map_or(geteuid(), |account| account.uid);
-                collect(child, ours, uid)
+                collect(child, ours, (uid, limit))
             }
         }
     }
@@ -279,15 +300,24 @@ const EXEC: &str = "exec";
 /// Steps that are not the program's fault.
 const STEPS: [&str; 6] = ["limits", "drop of rights", "parent", "/dev/null", "dup2", "descriptors"];
 
+/// Root tries programs by the account that negotiates for it; others with their own ids.
+fn of_root(config: &Config) -> Option<SystemUser> {
+    geteuid().is_root().then(|| account(config))
+}
+
 /// The account that negotiates for root; if it is missing, that of nobody, which is enough to try a program.
 fn account(config: &Config) -> SystemUser {
     let nobody = SystemUser { uid: Uid::from_raw(NOBODY), gid: Gid::from_raw(NOBODY) };
     system_user::find(&config.machine_user).unwrap_or(nobody)
 }
 
-fn collect(pid: nix::unistd::Pid, pipes: Pipes<OwnedFd>, uid: Uid) -> Result<TrialOutput, TrialFault> {
+fn collect(
+    pid: nix::unistd::Pid,
+    pipes: Pipes<OwnedFd>,
+    (uid, limit): (Uid, Duration),
+) -> Result<TrialOutput, TrialFault> {
     let process = Process::open(pid).map_err(|errno| TrialFault::Start("process", errno))?;
-    let deadline = Instant::now() + TRIAL_LIMIT;
+    let deadline = Instant::now() + limit;
     let Pipes { out, err, obstacle } = pipes;
     let [out, err, obstacle] = read_all([out.into(), err.into(), obstacle.into()], deadline);
     let in_time = process.wait_for_end(deadline.saturating_duration_since(Instant::now()));

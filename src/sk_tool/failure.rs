@@ -8,8 +8,9 @@ use nix::errno::Errno;
 use super::file_trouble::KeyFileError;
 use super::mounted::{MOUNTED, MountedError};
 use super::prime::PrimeSearchError;
-use super::root_keyring::RootKeyringError;
 use crate::creds::shared_key::SharedKeyError;
+use crate::provider::Undone;
+use crate::provider::shared_keys::root_keyring::RootKeyringError;
 use crate::text::{quoted, quoted_path, shell_word};
 
 /// Why a call failed.
@@ -49,6 +50,9 @@ pub(super) enum SkFailure {
     /// The keyring refuses.
     #[error(transparent)]
     Keyring(#[from] RootKeyringError),
+    /// What takes the rights of root was not done.
+    #[error(transparent)]
+    Refused(#[from] Undone),
     /// The mount is not known.
     #[error(transparent)]
     Mounted(#[from] MountedError),
@@ -90,6 +94,7 @@ impl SkFailure {
     pub(super) fn remedy(&self) -> Option<String> {
         match self {
             Self::File(error) => error.remedy(),
+            Self::Refused(refusal) => refusal.remedy.clone(),
             Self::Keyring(error) => error.remedy(),
             Self::Mounted(error) => error.remedy(),
             Self::Rules(SharedKeyError::SecretBits(bits)) => {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::mounted::file_system_at;
-use super::remaining;
 use super::values;
+use crate::provider::shared_keys::remaining;
 
 /// Values on the command line.
 pub fn arguments(data: &[u8]) {
@@ -21,10 +21,10 @@ pub fn arguments(data: &[u8]) {
     }
     assert!(values::expire(text).is_ok_and(|expire| expire >= 60) || values::expire(text).is_err());
     if let Ok(hmac) = values::hmac(text) {
-        assert_eq!(values::hmac(values::hmac_name(hmac)), Ok(hmac));
+        assert_eq!(values::hmac(hmac.shown_name()), Ok(hmac));
     }
     if let Ok(cipher) = values::cipher(text) {
-        assert_eq!(values::cipher(values::cipher_name(cipher)), Ok(cipher));
+        assert_eq!(values::cipher(cipher.shown_name()), Ok(cipher));
     }
 }
 

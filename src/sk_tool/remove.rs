@@ -6,11 +6,13 @@ use std::path::Path;
 use super::arguments::SkArguments;
 use super::failure::SkFailure;
 use super::files::KeyFile;
-use super::loaded_names::{LoadedName, NameReader, is_of_mount, is_of_server, names_of};
 use super::place::LastLink;
 use super::remark::remark;
-use super::root_keyring::{LoadedKey, RootKeyring};
 use crate::creds::shared_key::{SharedKey, previous_of};
+use crate::provider::shared_keys::loaded_names::{
+    LoadedName, NameReader, is_of_mount, is_of_server, names_of,
+};
+use crate::provider::shared_keys::root_keyring::{LoadedKey, RootKeyring};
 use crate::terminal::Terminal;
 use crate::text::quoted;
 
@@ -30,7 +32,7 @@ pub(super) fn run(
 ) -> Result<(), SkFailure> {
     let ring = RootKeyring::open()?;
     let file = KeyFile::read(path, LastLink::Followed)?.key;
-    let names = names_of(path, &file, None)?;
+    let names = names_of(&file, None).ok_or_else(|| SkFailure::NoNames(path.to_owned()))?;
     let mut removed = 0;
     let mut first_error = None;
     let all = ring.all()?;

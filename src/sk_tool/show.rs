@@ -8,7 +8,6 @@ use super::failure::SkFailure;
 use super::file_trouble::STANDARD_INPUT;
 use super::files::{self, KeyFile};
 use super::place::LastLink;
-use super::values::{cipher_name, hmac_name};
 use crate::creds::shared_key::SharedKey;
 use crate::nid::Nid;
 use crate::terminal::Terminal;
@@ -40,8 +39,8 @@ fn attributes(key: &SharedKey, out: &mut dyn Write) -> io::Result<()> {
     for (label, value) in [
         ("Version", "1".to_owned()),
         ("Type", types.join(" ")),
-        ("HMAC alg", hmac_name(key.hmac).to_owned()),
-        ("Crypto alg", cipher_name(key.cipher).to_owned()),
+        ("HMAC alg", key.hmac.shown_name().to_owned()),
+        ("Crypto alg", key.cipher.shown_name().to_owned()),
         ("Ctx Expiration", format!("{} seconds", key.expire)),
         ("Shared keylen", format!("{} bits", key.secret.len() * 8)),
         ("Prime length", format!("{} bits", key.prime_bits)),

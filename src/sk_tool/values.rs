@@ -14,8 +14,6 @@ pub(super) const DEFAULT_PRIME_BITS: u32 = 2048;
 /// Bits of a secret.
 pub(super) const KEY_BITS: RangeInclusive<i64> = 8..=1024;
 pub(super) const DEFAULT_KEY_BITS: u32 = 256;
-/// Seconds that a replaced key is kept.
-pub(super) const PREVIOUS_LIFE: u32 = 172_800;
 
 /// Network identifiers of management servers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,16 +40,6 @@ pub(super) fn cipher(text: &str) -> Result<CipherAlgorithm, &'static str> {
 fn by_name<T: Copy>(all: &[(T, [&str; 2])], text: &str) -> Option<T> {
     let found = all.iter().find(|(_, names)| names.iter().any(|name| name.eq_ignore_ascii_case(text)));
     found.map(|(value, _)| *value)
-}
-
-/// The name that is shown.
-pub(super) fn hmac_name(hmac: HmacAlgorithm) -> &'static str {
-    HMACS.iter().find(|(one, _)| *one == hmac).map_or("", |(_, [name, _])| name)
-}
-
-/// The name that is shown.
-pub(super) fn cipher_name(cipher: CipherAlgorithm) -> &'static str {
-    CIPHERS.iter().find(|(one, _)| *one == cipher).map_or("", |(_, [name, _])| name)
 }
 
 pub(super) fn types_of(text: &str) -> Result<KeyTypes, &'static str> {
@@ -126,7 +114,7 @@ mod tests {
         assert_eq!((hmac("null"), hmac("NONE")), (Ok(HmacAlgorithm::Null), Ok(HmacAlgorithm::Null)));
         assert_eq!(cipher("ctr(aes)"), Ok(CipherAlgorithm::Aes256Ctr));
         assert_eq!(
-            (hmac_name(HmacAlgorithm::Sha256), cipher_name(CipherAlgorithm::Null)),
+            (HmacAlgorithm::Sha256.shown_name(), CipherAlgorithm::Null.shown_name()),
             ("SHA256", "NONE")
         );
         assert!(hmac("MD5").is_err() && cipher("AES").is_err() && hmac("").is_err());

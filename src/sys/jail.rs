@@ -57,6 +57,29 @@ pub(crate) fn limit_processes(count: u64) -> Result<(), Errno> {
     setrlimit(Resource::RLIMIT_NPROC, count, count)
 }
 
+/// Gives a process that has the rights of root the limits of an ordinary one, whatever it came with; in a container, whose root may
+/// not raise the hard ones, as far as these go.
+pub(crate) fn restore_limits() {
+    const MIB: u64 = 1024 * 1024;
+    let none = nix::sys::resource::RLIM_INFINITY;
+    let limits = [
+        (Resource::RLIMIT_AS, none),
+        (Resource::RLIMIT_DATA, none),
+        (Resource::RLIMIT_FSIZE, none),
+        (Resource::RLIMIT_CPU, 120),
+        (Resource::RLIMIT_NOFILE, DESCRIPTORS),
+        (Resource::RLIMIT_STACK, 8 * MIB),
+    ];
+    for (resource, limit) in limits {
+        if setrlimit(resource, limit, limit).is_err()
+            && let Ok((_, hard)) = getrlimit(resource)
+        {
+            let limit = limit.min(hard);
+            let _ = setrlimit(resource, limit, limit);
+        }
+    }
+}
+
 fn limits(memory_mib: u16) -> [(Resource, u64); 6] {
     const MIB: u64 = 1024 * 1024;
     [

@@ -225,6 +225,14 @@ pub(crate) fn happened<E>(events: Vec<(E, PollFd<'_>)>, deadline: Instant) -> Re
     Ok(happened.map(|(event, _)| event).collect())
 }
 
+/// Waits until the descriptor takes bytes or is closed, or the deadline. Returns whether it is so.
+///
+/// # Errors
+/// Those of poll(2).
+pub(crate) fn writable(fd: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
+    wait_until_ready(&mut [PollFd::new(fd, PollFlags::POLLOUT)], deadline)
+}
+
 /// Waits until one of the descriptors is ready, or the deadline. Returns whether one is.
 ///
 /// # Errors
@@ -240,6 +248,16 @@ pub(super) fn wait_until_ready(set: &mut [PollFd<'_>], deadline: Instant) -> Res
             Ok(0) if left > 0 && Instant::now() < deadline => {}
             Ok(ready) => return Ok(ready > 0),
         }
+    }
+}
+
+/// Stops the interval timers that came with this process (setitimer(2)): they survive exec.
+pub(crate) fn clear_timers() {
+    // SAFETY: a structure of plain numbers, for which zeros mean that the timer is off.
+    let off: libc::itimerval = unsafe { std::mem::zeroed() };
+    for timer in [libc::ITIMER_REAL, libc::ITIMER_VIRTUAL, libc::ITIMER_PROF] {
+        // SAFETY: the structure is there, and the old value is not wanted.
+        unsafe { libc::setitimer(timer, &raw const off, std::ptr::null_mut()) };
     }
 }
 

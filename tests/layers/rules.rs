@@ -4,7 +4,7 @@ use super::tokens::{Token, tokens};
 use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
-const LAYERS: [&[&str]; 14] = [
+const LAYERS: [&[&str]; 15] = [
     &["sys", "text", "time", "renewal_times"],
     &["secret", "event", "nid", "terminal", "system_log"],
     &["wire"],
@@ -17,7 +17,8 @@ const LAYERS: [&[&str]; 14] = [
     &["creds"],
     &["negotiate"],
     &["selftest"],
-    &["upcall", "worker", "cli", "sk_tool", "kinit", "agent", "kcm"],
+    &["provider"],
+    &["upcall", "worker", "cli", "sk_tool", "kinit", "agent", "kcm", "helper"],
     &[DOOR],
 ];
 /// The programs come in through this module; exported macros name it, since they expand in the programs.

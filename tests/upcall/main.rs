@@ -40,6 +40,8 @@ mod floods;
 mod flush;
 mod forged;
 mod held_caches;
+mod helper;
+mod helper_hostile;
 mod hooks;
 mod hooks_credentials;
 mod hooks_hostile;
@@ -163,6 +165,8 @@ const MODULES: &[Trials] = &[
     plugins::trials,
     preference::trials,
     held_caches::trials,
+    helper::trials,
+    helper_hostile::trials,
     crowded_places::trials,
     told::trials,
     single_tickets::trials,

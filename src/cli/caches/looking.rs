@@ -8,7 +8,6 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use super::namespace;
 use super::progress::{self, At};
 use super::row::{FoundCaches, Row};
-use crate::cli::child::{as_user, in_child};
 use crate::cli::whose::Whose;
 use crate::config::{Canonicalize, Config};
 use crate::creds::limits::BLOCKED_PLACES;
@@ -24,6 +23,7 @@ use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::keytab::Keytab;
 use crate::gss::krb5::Library;
+use crate::provider::child::{as_user, in_child};
 use crate::sys::{files, jail};
 use crate::time::now;
 

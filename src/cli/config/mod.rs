@@ -8,6 +8,7 @@ mod contradictions;
 mod examples;
 #[cfg(feature = "test-programs")]
 pub(super) mod fuzz;
+mod helper;
 mod installation;
 mod quotas;
 mod rule;

@@ -142,7 +142,7 @@ fn lustres(rules: &Rules, root: &Path) -> Vec<Finding> {
         RuleChoice::Start(rule) if is_ours(&rule) => {
             let faults: Vec<Finding> = faults(&rule)
                 .into_iter()
-                .map(|finding| Finding { subject: LUSTRE_SUBJECT, ..finding })
+                .map(|finding| Finding { subject: LUSTRE_SUBJECT.into(), ..finding })
                 .collect();
             if faults.is_empty() {
                 let line = format_args!("{}: {}", rule.line.place(), rule.line.text);

@@ -46,6 +46,16 @@ impl HmacAlgorithm {
         }
     }
 
+    /// The name for people.
+    #[cfg(feature = "upcall")]
+    pub(crate) fn shown_name(self) -> &'static str {
+        match self {
+            Self::Null => "NONE",
+            Self::Sha256 => "SHA256",
+            Self::Sha512 => "SHA512",
+        }
+    }
+
     /// The name in a context token.
     pub(crate) fn kernel_name(self) -> &'static str {
         match self {
@@ -78,6 +88,15 @@ impl CipherAlgorithm {
         match self {
             Self::Null => 0,
             Self::Aes256Ctr => 1,
+        }
+    }
+
+    /// The name for people.
+    #[cfg(feature = "upcall")]
+    pub(crate) fn shown_name(self) -> &'static str {
+        match self {
+            Self::Null => "NONE",
+            Self::Aes256Ctr => "AES-256-CTR",
         }
     }
 

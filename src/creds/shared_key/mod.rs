@@ -15,7 +15,7 @@ mod text_form;
 pub(crate) use key::{KeyParts, LENGTH, SharedKey, SharedKeyError, bytes_of_secret};
 pub(crate) use kinds::{CipherAlgorithm, HmacAlgorithm, KeyTypes};
 pub(crate) use names::{candidates, previous_of};
-#[cfg(feature = "tools")]
+#[cfg(feature = "upcall")]
 pub(crate) use names::{client_name, client_name_of_mount, mgc_name, mgs_name, server_name};
 #[cfg(feature = "tools")]
 pub(crate) use text_form::TextFormError;

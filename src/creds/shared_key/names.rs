@@ -36,19 +36,19 @@ pub(crate) fn client_name_of_mount(file_system: &str, client: &str) -> String {
 }
 
 /// The name of a client's key for a management server.
-#[cfg(feature = "tools")]
+#[cfg(feature = "upcall")]
 pub(crate) fn mgc_name(server: crate::nid::Nid) -> String {
     format!("lustre:{MGC}{server}")
 }
 
 /// The name of a server's key for the clients of a nodemap.
-#[cfg(feature = "tools")]
+#[cfg(feature = "upcall")]
 pub(crate) fn server_name(file_system: &str, nodemap: &str) -> String {
     format!("lustre:{file_system}:{nodemap}")
 }
 
 /// The name of a management server's key for the clients of a nodemap.
-#[cfg(feature = "tools")]
+#[cfg(feature = "upcall")]
 pub(crate) fn mgs_name(nodemap: &str) -> String {
     format!("lustre:MGS:{nodemap}")
 }

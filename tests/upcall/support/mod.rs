@@ -36,6 +36,7 @@ pub(crate) mod many_caches;
 pub(crate) mod netns;
 pub(crate) mod node;
 pub(crate) mod nscd;
+pub(crate) mod operators;
 pub(crate) mod outcome;
 pub(crate) mod owner_record;
 pub(crate) mod peak_memory;

@@ -27,7 +27,7 @@ const PREFIX: &str = "lustre:";
 
 /// Why the keyring does not do what it should.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum RootKeyringError {
+pub(crate) enum RootKeyringError {
     /// Only root's keyring serves Lustre.
     #[error("only root can do this: the keys are in root's user keyring")]
     NotRoot,
@@ -47,7 +47,7 @@ pub(super) enum RootKeyringError {
 
 impl RootKeyringError {
     /// What to try.
-    pub(super) fn remedy(&self) -> Option<String> {
+    pub(crate) fn remedy(&self) -> Option<String> {
         let remedy = match self {
             Self::NotRoot => "sudo lgss_sk …",
             Self::Unusable(Errno::EDQUOT) | Self::Load(_, Errno::EDQUOT) => {
@@ -67,11 +67,11 @@ impl RootKeyringError {
 
 /// Root's user keyring, of which the process possesses everything while this lives.
 #[derive(Debug)]
-pub(super) struct RootKeyring(());
+pub(crate) struct RootKeyring(());
 
 /// A key in the keyring.
 #[derive(Debug)]
-pub(super) struct LoadedKey {
+pub(crate) struct LoadedKey {
     /// Its number.
     pub serial: KeySerial,
     /// Its description.
@@ -84,7 +84,7 @@ pub(super) struct LoadedKey {
 
 /// What a key in the keyring holds.
 #[derive(Debug)]
-pub(super) enum LoadedContent {
+pub(crate) enum LoadedContent {
     /// A shared key.
     Shared(Box<SharedKey>),
     /// Something else.
@@ -103,7 +103,7 @@ impl RootKeyring {
     ///
     /// # Errors
     /// [`RootKeyringError::NotRoot`], [`RootKeyringError::Unusable`].
-    pub(super) fn open() -> Result<Self, RootKeyringError> {
+    pub(crate) fn open() -> Result<Self, RootKeyringError> {
         // The kernel takes the keyring of the real uid.
         let is_root =
             getresuid().is_ok_and(|ResUid { real, effective, .. }| real.is_root() && effective.is_root());
@@ -117,7 +117,7 @@ impl RootKeyring {
     }
 
     /// Whether it is that of the host's root, which Lustre reads, and not of a container's.
-    pub(super) fn is_the_hosts(&self) -> bool {
+    pub(crate) fn is_the_hosts(&self) -> bool {
         let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
         map.split_whitespace().eq(["0", "0", "4294967295"])
     }
@@ -126,7 +126,7 @@ impl RootKeyring {
     ///
     /// # Errors
     /// [`RootKeyringError::Unusable`].
-    pub(super) fn all(&self) -> Result<Vec<LoadedKey>, RootKeyringError> {
+    pub(crate) fn all(&self) -> Result<Vec<LoadedKey>, RootKeyringError> {
         let links = keyctl::links(keyctl::USER_KEYRING).map_err(RootKeyringError::Unusable)?;
         let listed = LazyCell::new(remaining::of_all_keys as fn() -> HashMap<i32, ListedKey>);
         let of = |serial: KeySerial| {
@@ -143,7 +143,7 @@ impl RootKeyring {
     ///
     /// # Errors
     /// As [`RootKeyring::all`].
-    pub(super) fn find(&self, name: &str) -> Result<Option<LoadedKey>, RootKeyringError> {
+    pub(crate) fn find(&self, name: &str) -> Result<Option<LoadedKey>, RootKeyringError> {
         Ok(self.all()?.into_iter().find(|key| key.name == name))
     }
 
@@ -151,7 +151,7 @@ impl RootKeyring {
     ///
     /// # Errors
     /// [`RootKeyringError::Load`].
-    pub(super) fn put(
+    pub(crate) fn put(
         &self,
         name: &str,
         payload: &Secret,
@@ -174,7 +174,7 @@ impl RootKeyring {
     ///
     /// # Errors
     /// [`RootKeyringError::Remove`].
-    pub(super) fn remove(&self, key: &LoadedKey) -> Result<(), RootKeyringError> {
+    pub(crate) fn remove(&self, key: &LoadedKey) -> Result<(), RootKeyringError> {
         // A key that has ended or that its permissions protect is taken out all the same.
         let _ = keyctl::revoke(key.serial.raw());
         match keyctl::unlink(key.serial.raw(), keyctl::USER_KEYRING) {
@@ -188,7 +188,7 @@ impl RootKeyring {
     ///
     /// # Errors
     /// [`RootKeyringError::Timeout`].
-    pub(super) fn let_end(&self, key: &LoadedKey, life: Duration) -> Result<(), RootKeyringError> {
+    pub(crate) fn let_end(&self, key: &LoadedKey, life: Duration) -> Result<(), RootKeyringError> {
         keyctl::set_timeout(key.serial.raw(), life)
             .map_err(|errno| RootKeyringError::Timeout(key.name.clone(), errno))
     }
@@ -232,17 +232,17 @@ impl LoadedKey {
     }
 
     /// Whether it serves nobody any more.
-    pub(super) fn has_ended(&self) -> bool {
+    pub(crate) fn has_ended(&self) -> bool {
         matches!(self.content, LoadedContent::Expired | LoadedContent::Revoked)
     }
 
     /// Whether it is a shared key with this secret.
-    pub(super) fn has_secret(&self, secret: &Secret) -> bool {
+    pub(crate) fn has_secret(&self, secret: &Secret) -> bool {
         self.shared().is_some_and(|key| key.secret.expose() == secret.expose())
     }
 
     /// The shared key, if it holds one.
-    pub(super) fn shared(&self) -> Option<&SharedKey> {
+    pub(crate) fn shared(&self) -> Option<&SharedKey> {
         match &self.content {
             LoadedContent::Shared(key) => Some(key),
             _ => None,

@@ -1,17 +1,14 @@
 //! Under which names a key is loaded, by its types.
 
-use std::path::Path;
-
 use time::OffsetDateTime;
 
-use super::failure::SkFailure;
 use crate::creds::shared_key::{
     KeyParts, client_name, client_name_of_mount, mgc_name, mgs_name, server_name,
 };
 
 /// A name in the keyring.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct LoadedName {
+pub(crate) struct LoadedName {
     /// The key's description.
     pub text: String,
     /// Who looks for it.
@@ -20,22 +17,16 @@ pub(super) struct LoadedName {
 
 /// Who looks for a key by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NameReader {
+pub(crate) enum NameReader {
     /// The upcall of a client: it takes the key of this name, then that of its predecessor.
     Client,
     /// The daemon of a server: it takes every key whose name begins so.
     Server,
 }
 
-/// All names of the key in a file; those of a client are for one mount if its client's uuid is given.
-///
-/// # Errors
-/// [`SkFailure::NoNames`]: a server's key without a file system.
-pub(super) fn names_of(
-    path: &Path,
-    key: &KeyParts,
-    mount: Option<&str>,
-) -> Result<Vec<LoadedName>, SkFailure> {
+/// All names of a key; those of a client are for one mount if its client's uuid is given. `None` for a server's key without a
+/// file system, which has no name.
+pub(crate) fn names_of(key: &KeyParts, mount: Option<&str>) -> Option<Vec<LoadedName>> {
     let mut names = Vec::new();
     let mut add = |reader: NameReader, text: String| names.push(LoadedName { text, reader });
     let has_file_system = !key.file_system.is_empty();
@@ -53,11 +44,11 @@ pub(super) fn names_of(
         }
         key.mgs_nids.iter().for_each(|nid| add(NameReader::Client, mgc_name(*nid)));
     }
-    if names.is_empty() { Err(SkFailure::NoNames(path.to_owned())) } else { Ok(names) }
+    (!names.is_empty()).then_some(names)
 }
 
 /// The name with the time at its end, as Lustre's tool writes it: `:yyyymmdd_HHMMSS_UUUUUU`.
-pub(super) fn with_time(name: &str, time: OffsetDateTime) -> String {
+pub(crate) fn with_time(name: &str, time: OffsetDateTime) -> String {
     let (year, month, day) = time.to_calendar_date();
     let (hour, minute, second, microseconds) = time.to_hms_micro();
     let month = u8::from(month);
@@ -65,14 +56,14 @@ pub(super) fn with_time(name: &str, time: OffsetDateTime) -> String {
 }
 
 /// Whether `found` is `name`, or that with a time at its end.
-pub(super) fn is_of_server(found: &str, name: &str) -> bool {
+pub(crate) fn is_of_server(found: &str, name: &str) -> bool {
     let Some(rest) = found.strip_prefix(name) else { return false };
     rest.is_empty() || rest.strip_prefix(':').is_some_and(is_time)
 }
 
 /// Whether a loaded key of a client, with this name and these parts, is for one mount: as with `--update`, or as mount(8)
 /// loads one with `skpath`; or is the predecessor of such a one.
-pub(super) fn is_of_mount(found: &str, key: &KeyParts) -> bool {
+pub(crate) fn is_of_mount(found: &str, key: &KeyParts) -> bool {
     let of_file_system = client_name_of_mount(&key.file_system, "");
     key.types.client
         && !key.file_system.is_empty()
@@ -100,7 +91,7 @@ mod tests {
     }
 
     fn texts(key: &SharedKey, mount: Option<&str>) -> Vec<String> {
-        let names = names_of(Path::new("key"), key, mount).unwrap();
+        let names = names_of(key, mount).unwrap();
         names.into_iter().map(|name| name.text).collect()
     }
 
@@ -122,7 +113,7 @@ mod tests {
         let without = key(KeyTypes { client: true, server: true, mgs: false }, "");
         assert_eq!(texts(&without, None), ["lustre:MGC10.0.0.1@tcp", "lustre:MGC10.0.0.2@o2ib1"]);
         let nameless = key(KeyTypes { server: true, ..KeyTypes::default() }, "");
-        assert!(matches!(names_of(Path::new("key"), &nameless, None), Err(SkFailure::NoNames(_))));
+        assert_eq!(names_of(&nameless, None), None);
     }
 
     #[test]

@@ -19,31 +19,31 @@ use crate::time::{Span, now_32};
 
 /// All that is known of a key; the output of `show`.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct KeyReport {
+pub(crate) struct KeyReport {
     /// As keyctl(1) names the key.
-    pub(super) serial: i32,
+    pub(crate) serial: i32,
     /// As the log names it.
-    pub(super) key: String,
+    pub(crate) key: String,
     /// `None` if the key cannot be read.
-    pub(super) state: Option<ContextState>,
+    pub(crate) state: Option<ContextState>,
     /// Where the key is, if that is why it cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) elsewhere: Option<KeyPlace>,
+    pub(crate) elsewhere: Option<KeyPlace>,
     /// The kernel's description of the key, if it may be viewed.
     #[serde(flatten)]
-    pub(super) label: Option<Label>,
+    pub(crate) label: Option<Label>,
     /// The established context.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) context: Option<ContextReport>,
+    pub(crate) context: Option<ContextReport>,
     /// Why there is no context.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) failure: Option<FailureReport>,
+    pub(crate) failure: Option<FailureReport>,
 }
 
 /// States of a context (lgss(1)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum ContextState {
+pub(crate) enum ContextState {
     /// The negotiation goes on.
     InProgress,
     /// The context may be used.
@@ -58,7 +58,7 @@ pub(super) enum ContextState {
 
 impl ContextState {
     /// The word that JSON has for it.
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Self::InProgress => "in_progress",
             Self::Established => "established",
@@ -72,7 +72,7 @@ impl ContextState {
 /// Place of a key that the caller's keyrings do not lead to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum KeyPlace {
+pub(crate) enum KeyPlace {
     /// In another session of the same user.
     AnotherSession,
     /// In none: its session has ended.
@@ -80,7 +80,7 @@ pub(super) enum KeyPlace {
 }
 
 impl KeyPlace {
-    pub(super) fn of(elsewhere: Elsewhere) -> Self {
+    pub(crate) fn of(elsewhere: Elsewhere) -> Self {
         match elsewhere {
             Elsewhere::Session => Self::AnotherSession,
             Elsewhere::Nowhere => Self::EndedSession,
@@ -88,7 +88,7 @@ impl KeyPlace {
     }
 
     /// Text shown instead of the key's state.
-    pub(super) fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::AnotherSession => "in another session",
             Self::EndedSession => "left by a session that has ended",
@@ -98,66 +98,66 @@ impl KeyPlace {
 
 /// The key's label.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Label {
+pub(crate) struct Label {
     /// The owner's uid.
-    pub(super) owner: u32,
+    pub(crate) owner: u32,
     /// The key's type.
     #[serde(rename = "type")]
-    pub(super) key_type: String,
+    pub(crate) key_type: String,
     /// The key's description, made printable.
-    pub(super) description: String,
+    pub(crate) description: String,
     /// The service that the description names.
-    pub(super) service: Option<String>,
+    pub(crate) service: Option<String>,
 }
 
 /// The parts of an established context that may be shown.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ContextReport {
+pub(crate) struct ContextReport {
     /// The principal that it speaks for, if the key names it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) principal: Option<String>,
+    pub(crate) principal: Option<String>,
     /// The wish that was not met.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) unmet: Option<String>,
+    pub(crate) unmet: Option<String>,
     /// RPCSEC_GSS sequence window.
-    pub(super) window: u32,
+    pub(crate) window: u32,
     /// Length of the server's handle in bytes.
-    pub(super) handle_length: usize,
+    pub(crate) handle_length: usize,
     /// Encryption type of the base key.
-    pub(super) enctype: String,
+    pub(crate) enctype: String,
     /// Who chose the base key: `acceptor` or `initiator`.
-    pub(super) subkey: Cow<'static, str>,
+    pub(crate) subkey: Cow<'static, str>,
     /// End of the context, seconds since the epoch.
-    pub(super) endtime: u32,
+    pub(crate) endtime: u32,
     /// Seconds until then.
-    pub(super) lifetime_left: u32,
+    pub(crate) lifetime_left: u32,
 }
 
 /// A failure as the requester may know it.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct FailureReport {
+pub(crate) struct FailureReport {
     /// The errno's name.
-    pub(super) errno: String,
+    pub(crate) errno: String,
     /// What it means.
-    pub(super) cause: Cow<'static, str>,
+    pub(crate) cause: Cow<'static, str>,
     /// What to try.
-    pub(super) remedy: Cow<'static, str>,
+    pub(crate) remedy: Cow<'static, str>,
     /// GSS major status, 0 if GSS was not involved.
-    pub(super) gss_major: u32,
+    pub(crate) gss_major: u32,
     /// The failed step. This and the next two are there only if the requester may know them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) stage: Option<String>,
+    pub(crate) stage: Option<String>,
     /// The cause's name for programs.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) code: Option<String>,
+    pub(crate) code: Option<String>,
     /// The exact reason.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) detail: Option<String>,
+    pub(crate) detail: Option<String>,
 }
 
 /// Why a key cannot be shown in full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyObstacle {
+pub(crate) enum KeyObstacle {
     /// There is no such key, or it may not even be viewed.
     NoKey,
     /// Only its possessor may read it.
@@ -170,7 +170,7 @@ pub(super) enum KeyObstacle {
 
 impl KeyReport {
     /// Looks at a key. Returns what could be learned, and the obstacle to learning more.
-    pub(super) fn of(serial: KeySerial) -> (Self, Option<KeyObstacle>) {
+    pub(crate) fn of(serial: KeySerial) -> (Self, Option<KeyObstacle>) {
         let mut report = Self {
             serial: serial.raw(),
             key: serial.to_string(),
@@ -188,7 +188,7 @@ impl KeyReport {
     }
 
     /// Reports a context that the caller sees; a state that may not be read stays unknown. `None` if the key has gone.
-    pub(super) fn of_visible(context: &Visible) -> Option<Self> {
+    pub(crate) fn of_visible(context: &Visible) -> Option<Self> {
         let serial = context.key.serial();
         let mut report = Self {
             serial: serial.raw(),
@@ -219,12 +219,12 @@ impl KeyReport {
     }
 
     /// The service, for people.
-    pub(super) fn service(&self) -> &str {
+    pub(crate) fn service(&self) -> &str {
         self.label.as_ref().and_then(|label| label.service.as_deref()).unwrap_or("?")
     }
 
     /// The owner, if the key may be viewed.
-    pub(super) fn owner(&self) -> Option<u32> {
+    pub(crate) fn owner(&self) -> Option<u32> {
         self.label.as_ref().map(|label| label.owner)
     }
 
@@ -267,7 +267,7 @@ impl KeyReport {
         }
     }
 
-    pub(super) fn learn_context(&mut self, state: State, now: u32) {
+    pub(crate) fn learn_context(&mut self, state: State, now: u32) {
         self.state = Some(match state {
             State::InProgress => ContextState::InProgress,
             State::Established(context) => {
@@ -283,7 +283,7 @@ impl KeyReport {
     }
 
     /// Learns from the errno of looking at the key: some mean a state, the others are the obstacle `otherwise`.
-    pub(super) fn learn_end(&mut self, errno: Errno, otherwise: KeyObstacle) -> Option<KeyObstacle> {
+    pub(crate) fn learn_end(&mut self, errno: Errno, otherwise: KeyObstacle) -> Option<KeyObstacle> {
         self.state = match errno {
             Errno::EKEYEXPIRED => Some(ContextState::Expired),
             Errno::EKEYREVOKED => Some(ContextState::Revoked),
@@ -293,7 +293,7 @@ impl KeyReport {
     }
 
     /// The state in one word, with the error of a failure.
-    pub(super) fn state_text(&self) -> String {
+    pub(crate) fn state_text(&self) -> String {
         match (self.state, &self.failure) {
             (Some(ContextState::Failed), Some(failure)) => format!("failed: {}", failure.errno),
             (Some(state), _) => state.word().to_owned(),
@@ -303,7 +303,7 @@ impl KeyReport {
 }
 
 impl ContextReport {
-    pub(super) fn of(context: &Context, now: u32) -> Self {
+    pub(crate) fn of(context: &Context, now: u32) -> Self {
         let initiator = context.initiator.as_ref();
         Self {
             principal: initiator.map(|initiator| initiator.principal.to_string()),
@@ -323,7 +323,7 @@ impl ContextReport {
 
 impl FailureReport {
     /// Takes the words in the key; without them the errno's meaning.
-    pub(super) fn of(no_context: &NoContext) -> Self {
+    pub(crate) fn of(no_context: &NoContext) -> Self {
         let reason = no_context.reason.as_ref();
         Self {
             errno: no_context.errno.name(),
@@ -337,13 +337,13 @@ impl FailureReport {
     }
 
     /// `stage: detail`, if they are known.
-    pub(super) fn in_full(&self) -> Option<String> {
+    pub(crate) fn in_full(&self) -> Option<String> {
         Some(format!("{}: {}", self.stage.as_ref()?, self.detail.as_ref()?))
     }
 }
 
 /// An established context on one line, for people.
-pub(super) fn one_line_summary(context: &Context) -> String {
+pub(crate) fn one_line_summary(context: &Context) -> String {
     let ContextReport { principal, window, handle_length, enctype, lifetime_left, .. } =
         ContextReport::of(context, now_32());
     let left = Span(lifetime_left.into());

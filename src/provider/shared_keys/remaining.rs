@@ -6,7 +6,7 @@ use std::fs;
 
 /// What the kernel's list says of a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ListedKey {
+pub(crate) struct ListedKey {
     /// How long it will last.
     pub remaining: Remaining,
     /// Its description, if it is a key of type `user`.
@@ -15,7 +15,7 @@ pub(super) struct ListedKey {
 
 /// How long a key will last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Remaining {
+pub(crate) enum Remaining {
     /// Until it is removed.
     ForEver,
     /// At least so many seconds, and less than another whole unit.
@@ -26,7 +26,7 @@ pub(super) enum Remaining {
 
 impl Remaining {
     /// Seconds until its end, at least; `None` if it has none.
-    pub(super) fn seconds(self) -> Option<u64> {
+    pub(crate) fn seconds(self) -> Option<u64> {
         match self {
             Self::ForEver => None,
             Self::Seconds(seconds) => Some(seconds),
@@ -39,17 +39,17 @@ impl Remaining {
 const KERNELS_UNITS: [(&str, u64); 5] = [("w", 604_800), ("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)];
 
 /// The unit that the kernel has rounded this time down to, in seconds.
-pub(super) fn unit_of(left: u64) -> u64 {
+pub(crate) fn unit_of(left: u64) -> u64 {
     KERNELS_UNITS.into_iter().find(|(_, unit)| left >= *unit).map_or(1, |(_, unit)| unit)
 }
 
 /// What the kernel says of every key that the caller may view, by its number. A key of which it says two things is left
 /// out: then a description with a line break has forged one of them.
-pub(super) fn of_all_keys() -> HashMap<i32, ListedKey> {
+pub(crate) fn of_all_keys() -> HashMap<i32, ListedKey> {
     parse(&fs::read("/proc/keys").unwrap_or_default())
 }
 
-pub(super) fn parse(list: &[u8]) -> HashMap<i32, ListedKey> {
+pub(crate) fn parse(list: &[u8]) -> HashMap<i32, ListedKey> {
     let mut found: HashMap<i32, Option<ListedKey>> = HashMap::new();
     for line in list.split(|&byte| byte == b'\n') {
         if let Some((key, remaining)) =

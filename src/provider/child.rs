@@ -37,7 +37,7 @@ const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 ///
 /// # Errors
 /// Those of starting the process; `TimedOut` or `UnexpectedEof` if it does not answer.
-pub(super) fn in_child<T: Serialize + DeserializeOwned>(
+pub(crate) fn in_child<T: Serialize + DeserializeOwned>(
     work: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
     let (reader, writer) = io::pipe()?;
@@ -54,7 +54,7 @@ pub(super) fn in_child<T: Serialize + DeserializeOwned>(
 ///
 /// # Errors
 /// As [`in_child`].
-pub(super) fn as_user<T: Serialize + DeserializeOwned>(
+pub(crate) fn as_user<T: Serialize + DeserializeOwned>(
     (uid, gid): (Uid, Gid),
     work: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
@@ -72,7 +72,7 @@ pub(super) fn as_user<T: Serialize + DeserializeOwned>(
 
 /// Does the work as each of these users, many at a time, within one limit for all: users who stop their processes, even
 /// thousands, cost no more than that. Returns the answers in the order of their arrival.
-pub(super) fn as_users<T: Serialize + DeserializeOwned>(
+pub(crate) fn as_users<T: Serialize + DeserializeOwned>(
     users: impl Iterator<Item = (Uid, Gid)>,
     work: impl Fn() -> io::Result<T>,
 ) -> Vec<(Uid, io::Result<T>)> {

@@ -1,0 +1,130 @@
+//! This machine's log lines about upcalls and caches: from the journal, or from the file of the facility authpriv.
+//!
+//! Called by `lgss log` and by lgss_helper. Invariant: only lines with the names of our programs leave this module, each on one
+//! line and printable; the names are what the log says, which for a file are what some process has said of itself.
+
+use serde::{Deserialize, Serialize};
+
+use super::{files, journal};
+use crate::provider::operation::{Delegable, RootRights, Undone};
+use crate::text::{cut, escaped};
+
+/// Most lines of one answer.
+pub(crate) const LINES_LIMIT: u32 = 10_000;
+/// Longest line that is passed on, in bytes.
+const LINE: usize = 4096;
+/// Programs whose lines these are.
+const PROGRAMS: [&str; 6] =
+    ["lgss_keyring", "lgss_negotiate", "lgss_kcm", "lgss_agent", "lgss_kinit", "lgss_helper"];
+
+/// Reads the log.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ReadLog {
+    /// Only lines about this user.
+    pub uid: Option<u32>,
+    /// Most lines; the last ones count.
+    pub lines: u32,
+}
+
+/// What was found.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct LogLines {
+    /// Where: `journal`, or the file's name.
+    pub place: String,
+    /// The lines, the latest last.
+    pub lines: Vec<String>,
+}
+
+impl Delegable for ReadLog {
+    const METHOD: &'static str = "log";
+    type Answer = LogLines;
+
+    fn act(self, _: &RootRights) -> Result<LogLines, Undone> {
+        let wanted = usize::try_from(self.lines.min(LINES_LIMIT)).unwrap_or(usize::MAX);
+        let (place, text) = match journal::text(LINES_LIMIT, &PROGRAMS)? {
+            Some(text) => ("journal".to_owned(), text),
+            None => files::text()?,
+        };
+        let mut lines: Vec<String> =
+            text.lines().rev().filter(|line| self.wants(line)).take(wanted).map(shown).collect();
+        lines.reverse();
+        Ok(LogLines { place, lines })
+    }
+
+    fn words(&self) -> String {
+        match self.uid {
+            Some(uid) => format!("log lines about uid {uid}"),
+            None => "log lines about all users".to_owned(),
+        }
+    }
+
+    fn outcome(answer: &LogLines) -> String {
+        format!("{} lines", answer.lines.len())
+    }
+
+    fn as_root(&self) -> String {
+        match self.uid {
+            Some(uid) => format!("sudo lgss log --user {uid}"),
+            None => "sudo lgss log".to_owned(),
+        }
+    }
+}
+
+impl ReadLog {
+    fn wants(&self, line: &str) -> bool {
+        said(line).is_some_and(|text| self.uid.is_none_or(|uid| is_about(text, uid)))
+    }
+}
+
+/// The lines of ours in a log, as they are shown.
+#[cfg(feature = "test-programs")]
+pub(crate) fn shown_lines(log: &str) -> Vec<String> {
+    log.lines().filter(|line| said(line).is_some()).map(shown).collect()
+}
+
+/// What one of our programs said in this line, as syslogd and journalctl write it: `… lgss_keyring[4711]: TEXT`. The first colon with a
+/// blank after it ends the program's name, so that nothing in another program's text can be taken for one.
+fn said(line: &str) -> Option<&str> {
+    let (head, text) = line.split_once(": ")?;
+    let (program, id) = head.rsplit(' ').next()?.strip_suffix(']')?.split_once('[')?;
+    let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    (PROGRAMS.contains(&program) && is_number).then_some(text)
+}
+
+/// Whether the text has the words `uid N`, at its beginning or after the key: later ones may be somebody's own.
+fn is_about(text: &str, uid: u32) -> bool {
+    let mut words = text.split([' ', ':', ',']).take(4).skip_while(|word| *word != "uid");
+    words.next().is_some() && words.next().is_some_and(|word| word.parse() == Ok(uid))
+}
+
+fn shown(line: &str) -> String {
+    cut(&escaped(line), LINE).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINES: &str = "\
+2026-11-30T21:00:00+00:00 node sshd[12]: lgss_keyring[1]: key 1 uid 1000 no line of ours
+Nov 30 21:00:01 node lgss_keyring[4711]: key 2f81a3c0 uid 1000 krb5 nfs@srv: credentials: ticket expired
+Nov 30 21:00:02 node lgss_keyring[4712]: key 2f81a3c1 uid 10001 krb5 nfs@srv: uid 1000: no ticket
+Nov 30 21:00:03 node lgss_agent[99]: uid 1000: \u{1b}[31mstored
+Nov 30 21:00:04 node lgss_keyring: not with a number
+Nov 30 21:00:05 node kernel: x lgss_keyring[1]: key 1 uid 1000 not ours either
+";
+
+    #[test]
+    fn lines_are_ours_and_about_the_user_and_cannot_act_on_a_terminal() {
+        let of = |uid| {
+            let read = ReadLog { uid, lines: 10 };
+            LINES.lines().filter(|line| read.wants(line)).map(shown).collect::<Vec<_>>()
+        };
+        let of_user = of(Some(1000));
+        assert_eq!(of_user.len(), 2, "{of_user:?}");
+        assert!(of_user[0].contains("2f81a3c0") && !of_user[1].contains('\u{1b}'), "{of_user:?}");
+        assert_eq!((of(None).len(), of(Some(1)).len()), (3, 0));
+    }
+}

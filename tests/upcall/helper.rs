@@ -1,0 +1,255 @@
+//! Operators: what members of the group of `lgss_helper` do without being root, and what others are told.
+
+use crate::support::command_line::{leave_in_user_keyring, lines, session};
+use crate::support::operators::{Membership, Operators};
+use crate::support::shared::Shared;
+use crate::support::site::Site;
+use serde_json::Value;
+use std::process::{Command, Output};
+
+crate::trials![
+    members_list_and_end_the_contexts_of_others,
+    whoever_is_neither_root_nor_a_member_learns_what_is_missing,
+    members_see_which_tickets_a_user_has,
+    members_check_the_installation_as_root_does,
+    members_load_and_list_shared_keys,
+    members_read_what_the_log_says_of_others,
+    two_operators_at_once_are_both_served,
+];
+
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&[&output.stdout[..], &output.stderr[..]].concat()).into_owned()
+}
+
+fn members_list_and_end_the_contexts_of_others(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    leave_in_user_keyring(&site, shared.nfs());
+    let operators = Operators::of(&site);
+    let (user, operator) = (site.uid(), operators.uid());
+    let listed = operators.run(
+        Membership::Member,
+        &format!("lgss list --all --json; echo; lgss list --user {user}; lgss flush --uid {user} --dry-run; lgss list --user {user}"),
+    );
+    let said = text(&listed);
+    assert!(said.contains(&format!("\"owner\": {user}")), "{said}");
+    assert!(said.contains(" established ") && said.contains("1 context would be ended"), "{said}");
+    let serial = said
+        .lines()
+        .find(|line| line.contains(" established "))
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .to_owned();
+    // Their own --all does not reach others', and a key does.
+    let kept = text(&operators.run(
+        Membership::Member,
+        &format!("lgss flush --all; lgss list --user {user}; lgss flush {serial} --dry-run"),
+    ));
+    assert!(
+        kept.contains("0 contexts ended")
+            && kept.contains(&serial)
+            && kept.contains("1 context would be ended"),
+        "{kept}"
+    );
+    let flushed = text(&operators.run(
+        Membership::Member,
+        &format!("lgss flush --user {user} --service other@srv.invalid; lgss flush --user {user}; echo status $?; lgss list --user {user}"),
+    ));
+    let (first, rest) = flushed.split_once("0 contexts ended").unwrap();
+    assert!(!first.contains("ended:"), "{flushed}");
+    assert!(rest.contains("1 context ended\nstatus 0") && !rest.contains(" established "), "{flushed}");
+    for done in [
+        "list of all users",
+        &format!("list of uid {user}"),
+        &format!("flush of all contexts of uid {user}: 1 contexts"),
+    ] {
+        site.log.wait_for(|line| {
+            line.contains("lgss_helper[") && line.contains(&format!("uid {operator}: {done}"))
+        });
+    }
+}
+
+fn whoever_is_neither_root_nor_a_member_learns_what_is_missing(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let operators = Operators::of(&site);
+    let key = site.path("no.key").display().to_string();
+    let script = format!(
+        "lgss list --all; lgss list --user 1; echo list $?; lgss flush --user 1; echo flush $?; lgss caches --user 1; echo caches $?
+         lgss log; echo log $?; lgss_sk list; echo sk $?; lgss_sk -l {key}; echo load $?"
+    );
+    let said = text(&operators.run(Membership::Outsider, &script));
+    assert_eq!(said.matches("you are neither root nor in group").count(), 7, "{said}");
+    for end in
+        ["list 6", "flush 6", "caches 6", "log 6", "sk 1", "load 1", "sudo lgss list --all", "usermod -aG"]
+    {
+        assert!(said.contains(end), "{end}: {said}");
+    }
+    std::fs::remove_file(operators.helper()).unwrap();
+    let said = text(&operators.run(Membership::Member, &script));
+    assert_eq!(
+        said.matches("lgss_helper, which lends them to a group, is not installed").count(),
+        7,
+        "{said}"
+    );
+}
+
+fn members_see_which_tickets_a_user_has(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let operators = Operators::of(&site);
+    let show = format!("lgss caches --user {} --target {}", site.uid(), shared.nfs().service);
+    let by_root = Command::new(site.path("lgss")).args(show.split(' ').skip(1)).output().unwrap();
+    let by_operator = operators.run(Membership::Member, &show);
+    let (root, operator) = (text(&by_root), text(&by_operator));
+    assert!(operator.contains("the upcall would use"), "{operator}");
+    let rows = |text: &str| {
+        text.lines()
+            .filter(|line| line.contains("FILE:"))
+            .map(|line| line.split("  ").next().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(rows(&root), rows(&operator), "{root}{operator}");
+    let (configured, roots) = (
+        text(&operators.run(Membership::Member, &format!("{show} --config /etc/passwd"))),
+        text(&operators.run(Membership::Member, "lgss caches --user 0")),
+    );
+    assert!(
+        configured.contains("takes the rights of root") && roots.contains("by root only"),
+        "{configured}{roots}"
+    );
+    site.log.wait_for(|line| line.contains(&format!("caches of uid {} for", site.uid())));
+}
+
+fn members_check_the_installation_as_root_does(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let operators = Operators::of(&site);
+    let check = "lgss config check --json; echo >&2";
+    // Other tests put rules in place meanwhile; what only root can see of this site is always there.
+    let findings = |output: &Output| {
+        let findings: Vec<Value> =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {output:?}"));
+        let own = site.path("").display().to_string();
+        let texts = findings
+            .into_iter()
+            .map(|finding| format!("{} {} {}", finding["level"], finding["subject"], finding["finding"]));
+        texts.filter(|text| text.contains(&own)).collect::<std::collections::BTreeSet<_>>()
+    };
+    let by_root = operators
+        .command_of(["--reuid=0".to_owned()], site.path("lgss"))
+        .args(["config", "check", "--json"])
+        .output()
+        .unwrap();
+    let (root, member) = (findings(&by_root), findings(&operators.run(Membership::Member, check)));
+    assert_eq!(root, member);
+    assert!(root.iter().any(|text| text.contains("run_dir")), "{root:?}");
+    site.log.wait_for(|line| line.contains("config check: ") && line.contains("findings"));
+    // Others see with their own eyes.
+    let before = site.log.lines().len();
+    let outsider = findings(&operators.run(Membership::Outsider, check));
+    assert!(outsider.iter().any(|text| text.contains("settings")), "{outsider:?}");
+    assert_eq!(site.log.lines().len(), before);
+    // Nor is a file that a member names opened for them.
+    let named = operators.run(Membership::Member, "lgss config check --config /etc/shadow");
+    assert!(text(&named).contains("Permission denied"), "{named:?}");
+    assert_eq!(site.log.lines().len(), before);
+}
+
+fn members_load_and_list_shared_keys(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let operators = Operators::of(&site);
+    let name = format!("t{}", site.uid());
+    let script = format!(
+        "umask 077; cd {home} || exit; lgss_sk -t server -f {name} -n guests -w one.key && lgss_sk -v -l one.key; echo load $?
+         lgss_sk list --json; lgss_sk -t server -f {name} -n guests -w two.key; lgss_sk -l two.key --suffix --timeout 100; lgss_sk list",
+        home = home(&site).display()
+    );
+    let output = operators.run(Membership::Member, &script);
+    let loaded = text(&output);
+    let forget = || {
+        let keys = Command::new("keyctl").args(["show", "@u"]).output().unwrap();
+        for line in String::from_utf8_lossy(&keys.stdout)
+            .lines()
+            .filter(|line| line.contains(&format!("lustre:{name}")))
+        {
+            let serial = line.split_whitespace().next().unwrap();
+            Command::new("keyctl").args(["unlink", serial, "@u"]).output().unwrap();
+        }
+    };
+    let secret = std::fs::read(home(&site).join("one.key"))
+        .map(|key| hex(&key[key.len() - 200..]))
+        .unwrap_or_default();
+    forget();
+    assert!(
+        loaded.contains("load 0") && loaded.contains(&format!("\"name\": \"lustre:{name}:guests\"")),
+        "{loaded}"
+    );
+    assert!(
+        loaded.contains("serves for another")
+            && loaded.matches(&format!("lustre:{name}:guests")).count() >= 3,
+        "{loaded}"
+    );
+    site.log.wait_for(|line| line.contains(&format!("load of shared key lustre:{name}:guests: loaded 1")));
+    assert!(
+        !secret.is_empty() && site.log.lines().iter().all(|line| !line.contains(&secret)),
+        "a secret in the log"
+    );
+}
+
+/// A directory of an operator's.
+fn home(site: &Site) -> std::path::PathBuf {
+    let home = site.path("operator");
+    if !home.exists() {
+        std::fs::create_dir(&home).unwrap();
+        std::os::unix::fs::chown(&home, Some(site.machine_uid()), None).unwrap();
+    }
+    home
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn members_read_what_the_log_says_of_others(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let operators = Operators::of(&site);
+    let nothing = text(&operators.run(Membership::Member, "lgss log; echo status $?"));
+    assert!(nothing.contains("no file of a system log") && nothing.contains("status 6"), "{nothing}");
+    let log = operators.log_files().join("auth.log");
+    let user = site.uid();
+    let lines = format!(
+        "Nov 30 21:00:01 n sshd[1]: session opened\n\
+         Nov 30 21:00:02 n lgss_keyring[2]: key 1 uid {user} krb5 nfs@srv: credentials: expired \u{1b}[2J\n\
+         Nov 30 21:00:03 n lgss_keyring[3]: key 2 uid 1 krb5 nfs@srv: uid {user} established\n"
+    );
+    std::fs::write(&log, lines).unwrap();
+    std::os::unix::fs::chown(&log, Some(1), None).unwrap();
+    let one = operators.run(Membership::Member, &format!("lgss log --user {user}"));
+    let said = String::from_utf8_lossy(&one.stdout).into_owned();
+    assert!(said.lines().count() == 1 && said.contains("expired") && !said.contains('\u{1b}'), "{one:?}");
+    let all = operators.run(Membership::Member, "lgss log -n 2 --json");
+    let all: Value = serde_json::from_slice(&all.stdout).unwrap();
+    assert_eq!(
+        (all["place"].as_str(), all["lines"].as_array().unwrap().len()),
+        (Some("/var/log/auth.log"), 2)
+    );
+    // What is no file of the log's is not opened as one.
+    std::fs::remove_file(&log).unwrap();
+    std::os::unix::fs::symlink("/etc/shadow", &log).unwrap();
+    std::os::unix::fs::lchown(&log, Some(1), None).unwrap();
+    let linked = text(&operators.run(Membership::Member, "lgss log"));
+    assert!(linked.contains("auth.log") && !linked.contains("root:"), "{linked}");
+}
+
+fn two_operators_at_once_are_both_served(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    site.ticket(shared.realm());
+    let operators = Operators::of(&site);
+    leave_in_user_keyring(&site, shared.nfs());
+    let script = "for i in 1 2 3 4; do lgss list --all --json >list.$i & done; wait; cat list.*; rm list.*";
+    let both = operators.run(Membership::Member, &format!("cd {} && {script}", home(&site).display()));
+    let said = text(&both);
+    assert_eq!(said.matches(&format!("\"owner\": {}", site.uid())).count(), 4, "{said}");
+    assert!(lines(&session(&site, "lgss list")).contains("KEY"), "the user's own is still there");
+}
