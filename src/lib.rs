@@ -38,6 +38,8 @@ pub mod ctx;
 mod door;
 mod event;
 #[cfg(feature = "upcall")]
+mod hook;
+#[cfg(feature = "upcall")]
 mod kcm;
 mod key;
 #[cfg(feature = "tools")]

@@ -100,7 +100,7 @@ fn lustres_rule_is_in_the_example_unchanged() {
 #[test]
 fn the_manual_page_has_every_option_and_exit_status_of_the_help() {
     let page = text("man/lgss.1");
-    for command in ["get", "show", "list", "flush", "config show", "config check", "completion"] {
+    for command in ["get", "show", "list", "flush", "config show", "config check", "hook run", "completion"] {
         let words = command.split(' ').chain(["--help"]);
         let output = Command::new(env!("CARGO_BIN_EXE_lgss")).args(words).output().unwrap();
         let help = String::from_utf8(output.stdout).unwrap();

@@ -11,6 +11,7 @@ use clap_complete::ArgValueCandidates;
 use super::candidates::{caches, keys, levels, services, users};
 use super::exit;
 use super::values::{KeyArgument, channel, duration, level, principal, serial, service};
+use crate::config::HookName;
 use crate::ctx::initiator::Principal;
 use crate::ctx::request::{Level, RpcChannel, Service};
 use crate::provider::log::LINES_LIMIT;
@@ -89,6 +90,9 @@ pub(crate) enum Command {
     /// Show the settings that are in effect, or check the whole installation
     #[command(subcommand, after_help = after_help!("lgss config show", "lgss config check"))]
     Config(ConfigCommand),
+    /// Run one of this machine's own checks
+    #[command(subcommand, after_help = after_help!("lgss hook run check-servers"))]
+    Hook(HookCommand),
     /// Print the shell function that completes this command
     #[command(after_help = after_help!("lgss completion bash > /etc/bash_completion.d/lgss"))]
     Completion(CompletionArgs),
@@ -241,6 +245,28 @@ pub(crate) enum ConfigCommand {
     /// Check settings, programs, directories and the request-key rule, and say what to do
     #[command(after_help = after_help!("lgss config check"))]
     Check(ConfigCheckArgs),
+}
+
+/// `lgss hook`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum HookCommand {
+    /// Run a hook, as root, and print its result as JSON
+    ///
+    /// Hooks are programs in /etc/lgss/hooks.d; lgss.toml(5) says what they may do. Whatever goes wrong, the command says only
+    /// that there is no result; the log of this machine has the reason. After a failure no other hook runs for a few seconds.
+    #[command(after_help = after_help!("lgss hook run check-servers"))]
+    Run(HookRunArgs),
+}
+
+/// `lgss hook run`.
+#[derive(Debug, Args)]
+pub(crate) struct HookRunArgs {
+    /// The hook's name
+    #[arg(value_name = "NAME")]
+    pub name: HookName,
+    /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 /// `lgss config show`.

@@ -37,6 +37,8 @@ pub enum Exit {
     Clocks = 12,
     /// The session keyring has ended.
     Session = 13,
+    /// `hook run`: the hook has no result.
+    NoResult = 14,
 }
 
 /// Table of exit statuses; a test compares the manual page with it.
@@ -51,11 +53,12 @@ Exit status:
   6  the key or user does not exist or is not accessible, or the key does not hold a context
   7  flush: a context could not be ended; list: a user's contexts could not be listed
   8  config check: there are errors
-  9  try again: too many negotiations are running, your requests are paused after earlier failures, or the context was revoked while you waited
+  9  try again: too many negotiations are running, your requests are paused after earlier failures, or the context was revoked while you waited; hook run: others are running hooks
   10  the server's answer breaks the protocol, or the ticket is too large for it
   11  your quota of keys is used up
   12  the clocks of client, KDC and server differ too much
-  13  your session keyring has ended; log in again";
+  13  your session keyring has ended; log in again
+  14  hook run: the hook gave no result, for whatever reason";
 
 /// Line for the help, where the table would hide the rest.
 pub(crate) const EXIT_SUMMARY: &str =

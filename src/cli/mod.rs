@@ -16,6 +16,7 @@ mod forwarded;
 #[cfg(feature = "test-programs")]
 pub mod fuzz;
 mod get;
+mod hook;
 mod list;
 mod log;
 mod machine_tickets;
@@ -33,7 +34,7 @@ use clap::Parser;
 
 use crate::terminal::Terminal;
 use crate::text::escaped_lines;
-use arguments::{Arguments, Command, ConfigCommand};
+use arguments::{Arguments, Command, ConfigCommand, HookCommand};
 use exit::Exit;
 
 /// Runs the command of `arguments`, the first of which is the program's name.
@@ -77,6 +78,7 @@ fn run_command(command: Command, terminal: &mut Terminal<'_>) -> io::Result<Exit
         Command::Log(log) => log::run(&log, terminal),
         Command::Config(ConfigCommand::Show(show)) => config::show::run(&show, terminal),
         Command::Config(ConfigCommand::Check(check)) => config::check::run(&check, terminal),
+        Command::Hook(HookCommand::Run(run)) => hook::run(&run, terminal),
         Command::Completion(shell) => completion::print(&shell.shell, terminal).map(|()| Exit::Ok),
     }
 }

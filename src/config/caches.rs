@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::hooks::HookChoice;
 use crate::class::classes;
 
 /// Placeholder for the uid in a path.
@@ -23,6 +24,8 @@ pub struct Caches {
     pub krb5ccname: Krb5CcName,
     /// Keytab of a user, with `%{uid}` in its path; empty for none.
     pub client_keytab: String,
+    /// Hook that is asked for a cache of the user's.
+    pub hook: HookChoice,
 }
 
 classes!(Caches {
@@ -31,6 +34,7 @@ classes!(Caches {
     choice: public,
     krb5ccname: public,
     client_keytab: public,
+    hook: public,
 });
 
 /// Which of several usable caches is used first.
@@ -65,6 +69,7 @@ impl Caches {
         choice: CacheChoice::Wish,
         krb5ccname: Krb5CcName::Considered,
         client_keytab: String::new(),
+        hook: HookChoice(None),
     };
 
     /// The keytab of a user, if the settings name one.

@@ -101,7 +101,7 @@ fn check(config: &Config) -> Result<(), String> {
     }
     let mistake =
         config.backoff.mistake().or_else(|| config.lustre.mistake()).or_else(|| config.caches.mistake());
-    let mistake = mistake.or_else(|| config.agent.mistake());
+    let mistake = mistake.or_else(|| config.agent.mistake()).or_else(|| config.hooks.mistake());
     if let Some(mistake) = mistake {
         return Err(mistake.to_owned());
     }
@@ -170,6 +170,7 @@ fn paths(config: &Config) -> impl Iterator<Item = (String, &Path)> {
         ("log.socket", &config.log.socket),
         ("machine.keytab", &config.machine.keytab),
         ("lustre.nid2hostname", &config.lustre.nid2hostname),
+        ("hooks.directory", &config.hooks.directory),
     ];
     let general = general.map(|(name, path)| (name.to_owned(), path));
     let file_systems = config

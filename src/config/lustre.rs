@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::hooks::HookChoice;
 use crate::class::classes;
 use crate::nid::Nid;
 
@@ -41,6 +42,8 @@ pub struct Lustre {
     pub realm: String,
     /// Program that finds the host name of a network identifier without an IP address.
     pub nid2hostname: PathBuf,
+    /// Hook that is asked for the host name of any other network identifier first.
+    pub nid_hook: HookChoice,
     /// Accept the name of an address without checking that it leads back to the address (rule S17).
     pub trust_unconfirmed_names: bool,
     /// Host names of network identifiers; they come before all other sources.
@@ -63,7 +66,7 @@ pub struct FileSystem {
 }
 
 classes!(Machine { keytab: public, cache: public });
-classes!(Lustre { realm: public, nid2hostname: public, trust_unconfirmed_names: public, nids: public });
+classes!(Lustre { realm: public, nid2hostname: public, nid_hook: public, trust_unconfirmed_names: public, nids: public });
 classes!(FileSystem { realm: public, keytab: public, principal: public });
 
 impl Default for Machine {
@@ -77,6 +80,7 @@ impl Default for Lustre {
         Self {
             realm: String::new(),
             nid2hostname: "/etc/lustre/nid2hostname".into(),
+            nid_hook: HookChoice::default(),
             trust_unconfirmed_names: false,
             nids: BTreeMap::new(),
         }

@@ -12,6 +12,7 @@ mod duration;
 mod enctypes;
 #[cfg(feature = "test-programs")]
 pub mod fuzz;
+mod hooks;
 mod load;
 mod lustre;
 mod namespace;
@@ -23,6 +24,7 @@ pub(crate) use caches::{CacheChoice, Caches, Krb5CcName};
 pub(crate) use canonicalize::Canonicalize;
 pub(crate) use duration::Seconds;
 pub use enctypes::Enctypes;
+pub(crate) use hooks::{HookName, Hooks};
 pub(crate) use load::{ConfigError, settings_file};
 pub(crate) use lustre::{Lustre, MachineCachePlace};
 pub(crate) use namespace::NamespaceTraits;

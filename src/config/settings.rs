@@ -13,6 +13,7 @@ use super::caches::Caches;
 use super::canonicalize::Canonicalize;
 use super::duration::Seconds;
 use super::enctypes::Enctypes;
+use super::hooks::Hooks;
 use super::lustre::{FileSystem, Lustre, Machine};
 use super::namespace::Namespace;
 use super::sandbox::WorkerSandbox;
@@ -58,6 +59,8 @@ pub struct Config {
     pub namespace: BTreeMap<String, Namespace>,
     /// The servers of users' credential caches.
     pub agent: AgentSettings,
+    /// How the site's hooks run.
+    pub hooks: Hooks,
     /// What is logged, and where.
     pub log: Log,
     /// The table of `namespace` that has been applied.
@@ -174,6 +177,7 @@ classes!(Config {
     kerberos: fields(Kerberos),
     machine: fields(Machine),
     lustre: fields(Lustre),
+    hooks: fields(Hooks),
     file_system: tables(FileSystem),
     namespace: tables(Namespace),
     agent: fields(AgentSettings),
@@ -229,6 +233,7 @@ impl Default for Config {
             file_system: BTreeMap::new(),
             namespace: BTreeMap::new(),
             agent: AgentSettings::default(),
+            hooks: Hooks::default(),
             log: Log::default(),
             within: None,
         }

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, FcntlArg, fcntl};
 
+use super::errno::errno_of;
 use super::fork::expect_one_thread;
 use super::process::end;
 
@@ -58,6 +59,32 @@ impl<'a> Execution<'a> {
         end(1)
     }
 
+    /// The same for what may be a script: it gets itself as its first descriptor, before the others. The kernel gives a script's
+    /// interpreter the name `/dev/fd/3`, which has to be there, and refuses a script whose descriptor exec would close.
+    pub(crate) fn run_script<const N: usize>(
+        mut self,
+        report_to: [OwnedFd; N],
+        report: fn([OwnedFd; N], &str, NotExecuted),
+    ) -> ! {
+        match self.program.try_clone() {
+            Ok(copy) => self.descriptors.insert(0, copy),
+            Err(error) => {
+                report(report_to, self.name, NotExecuted::Descriptors(errno_of(&error)));
+                end(1)
+            }
+        }
+        let name = self.name;
+        match self.prepare(&report_to) {
+            Ok((raised, prepared)) => {
+                // SAFETY: as above.
+                let errno = unsafe { prepared.execute_itself() };
+                report(raised, name, NotExecuted::Exec(errno));
+            }
+            Err(errno) => report(report_to, name, NotExecuted::Descriptors(errno)),
+        }
+        end(1)
+    }
+
     /// Copies everything, `report_to` included, to descriptors above the places, so that no place overwrites a source.
     fn prepare<const N: usize>(self, report_to: &[OwnedFd; N]) -> Result<([OwnedFd; N], Raised<'a>), Errno> {
         // Another thread could use a descriptor that is being overwritten. No other process has this table of descriptors: who
@@ -92,14 +119,38 @@ impl Raised<'_> {
     /// # Safety
     /// No handle to a descriptor from 3 up to `end` is used afterwards, not even to close it.
     unsafe fn execute(self) -> Errno {
-        for (copy, place) in self.descriptors.into_iter().zip(FIRST..) {
-            // SAFETY: `copy` is open; by this function's contract, nobody uses what was at `place`.
-            if let Err(errno) = Errno::result(unsafe { libc::dup2(copy.into_raw_fd(), place) }) {
-                return errno;
-            }
+        // SAFETY: by this function's contract.
+        match unsafe { put_into_place(self.descriptors) } {
+            Ok(()) => replace(self.program.as_fd(), self.argv, self.environment, self.end),
+            Err(errno) => errno,
         }
-        replace(self.program.as_fd(), self.argv, self.environment, self.end)
     }
+
+    /// The same with the program's own descriptor among them, as the first.
+    ///
+    /// # Safety
+    /// That of [`Raised::execute`].
+    unsafe fn execute_itself(self) -> Errno {
+        // SAFETY: by this function's contract.
+        match unsafe { put_into_place(self.descriptors) } {
+            Ok(()) => {
+                // SAFETY: it was put there just now, and nobody closes it.
+                let itself = unsafe { BorrowedFd::borrow_raw(FIRST) };
+                replace(itself, self.argv, self.environment, self.end)
+            }
+            Err(errno) => errno,
+        }
+    }
+}
+
+/// # Safety
+/// That of [`Raised::execute`].
+unsafe fn put_into_place(descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+    for (copy, place) in descriptors.into_iter().zip(FIRST..) {
+        // SAFETY: `copy` is open; by this function's contract, nobody uses what was at `place`.
+        Errno::result(unsafe { libc::dup2(copy.into_raw_fd(), place) })?;
+    }
+    Ok(())
 }
 
 /// Executes an opened program that gets no descriptors. Returns the obstacle if that fails; the descriptors are still open

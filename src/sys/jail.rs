@@ -49,6 +49,14 @@ pub(crate) fn lower_resources(memory_mib: u16) -> Result<(), Errno> {
     })
 }
 
+/// Limits the number of processes that this process's next user has, all of them together.
+///
+/// # Errors
+/// Those of setrlimit(2).
+pub(crate) fn limit_processes(count: u64) -> Result<(), Errno> {
+    setrlimit(Resource::RLIMIT_NPROC, count, count)
+}
+
 /// Gives a process that has the rights of root the limits of an ordinary one, whatever it came with; in a container, whose root may
 /// not raise the hard ones, as far as these go.
 pub(crate) fn restore_limits() {

@@ -57,6 +57,8 @@ pub(crate) mod named_session;
 #[cfg(feature = "upcall")]
 pub(crate) mod namespaces;
 #[cfg(feature = "upcall")]
+pub(crate) mod own_view;
+#[cfg(feature = "upcall")]
 pub(crate) mod passed;
 #[cfg(feature = "upcall")]
 pub(crate) mod passing;

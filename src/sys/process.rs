@@ -282,5 +282,12 @@ pub(crate) fn reset_inherited_but(blocked: &SigSet) {
     let _ = nix::unistd::chdir(c"/");
 }
 
+/// Has SIGPIPE end what this process becomes, as programs of others expect.
+pub(crate) fn take_default_of_broken_pipes() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default is no function of ours.
+    let _ = unsafe { nix::sys::signal::sigaction(Signal::SIGPIPE, &default) };
+}
+
 #[cfg(test)]
 mod tests;

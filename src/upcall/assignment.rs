@@ -12,6 +12,7 @@ use crate::creds::cache_name::CacheName;
 use crate::creds::search::Rings;
 use crate::creds::stamp::Stamp;
 use crate::event::{Cause, Failure, Stage};
+use crate::hook::HookOutput;
 use crate::key::KeySerial;
 use crate::sys::duplex::Duplex;
 use crate::sys::lending::Late;
@@ -38,6 +39,8 @@ pub(super) struct Assignment<'a> {
     pub shared_keys: &'a [SharedKeyCandidate],
     /// The stamp of the own cache, if machine credentials are asked for.
     pub stamp: Option<&'a Stamp>,
+    /// What the site's hook has for the user, not yet looked at.
+    pub fetched: Option<&'a HookOutput>,
     /// The settings.
     pub config: &'a Config,
     /// The cgroup to start in.

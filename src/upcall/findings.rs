@@ -30,6 +30,8 @@ pub(super) struct Findings {
     pub(super) tried: Private<Option<Vec<u64>>>,
     /// Why the machine's tickets are not in the keyring, if they are to be.
     pub(super) not_in_keys: Option<TicketKeyFailure>,
+    /// Why the site's hook has nothing for the user; for the log alone.
+    pub(super) hook_failed: Option<String>,
 }
 
 impl Findings {
@@ -45,6 +47,7 @@ impl Findings {
             trail: Vec::new(),
             tried: Private::new(None),
             not_in_keys: None,
+            hook_failed: None,
         }
     }
 

@@ -13,6 +13,7 @@ use nix::unistd::{Gid, Uid};
 
 use super::assignment::{Assignment, Ends, blocked, launch_failed};
 use super::confinement::confine_launcher;
+use super::fetched_cache;
 use super::sources::{WantedSources, seal_machines, seal_roots, seal_shared_keys};
 use super::verdict::Served;
 use crate::config::Config;
@@ -128,7 +129,10 @@ fn launch(
             isolate_keyrings(assignment, search.lent())?;
             let (uid, gid) = (Uid::from_raw(assignment.uid), Gid::from_raw(assignment.gid));
             jail::drop_to(uid, gid).map_err(failed("drop of rights"))?;
-            search.finish(progress)
+            let mut sources = search.finish(progress);
+            // Read by nobody with rights.
+            sources.extend(assignment.fetched.and_then(fetched_cache::source));
+            sources
         }
     };
     jail::die_with_parent().map_err(failed("parent"))?;

@@ -55,6 +55,7 @@ impl<'a> Lines<'a> {
         self.outcome(outcome, &findings.timings);
         self.journal.considered(&self.subject, &findings.considered);
         self.journal.trail(&self.subject, &findings.trail);
+        findings.hook_failed.iter().for_each(|reason| self.journal.hook_failed(&self.subject, reason));
         findings.not_in_keys.iter().for_each(|failure| self.journal.not_in_keys(&self.subject, failure));
     }
 

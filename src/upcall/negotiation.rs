@@ -28,9 +28,10 @@ use super::outcome::Outcome;
 use super::prepared::{Concerned, NegotiationWay, PreparedNegotiation};
 use super::relay::Relay;
 use super::routing::RoutedMessage;
-use super::start::{self, Attempt, LaunchProgress, place_limit};
+use super::site_hooks;
+use super::start::{Attempt, LaunchProgress, place_limit};
 use super::ticket_store::TicketStore;
-use super::times::{Times, WorkerTime};
+use super::times::Times;
 use super::wanted::{MessageTakers, WantedContext};
 use super::worker_exit;
 use crate::creds::limits::BLOCKED_PLACES;
@@ -129,17 +130,15 @@ fn launch(
 ) -> Result<Attempt, Failure> {
     let Unfinished { job, times, key, findings } = unfinished;
     let (Job { invocation, served, config, .. }, order) = (*job, job.order());
-    let limit = times.kdc(config.timeouts.kdc.0);
-    let time = WorkerTime { kdc: limit, total: times.total() };
-    let request = order.request(config, credentials, start::names_in(served), time);
-    let request = Request { paused: room.paused.cloned(), ..request };
+    let asked = site_hooks::ask(job, credentials, times, findings, room.cgroup)?;
+    let request = Request { paused: room.paused.cloned(), ..asked.request };
     let monitor = Process::open(getpid()).map_err(launch_failed)?;
     let (uid, gid) = order.owner(invocation);
     let rings = match served.acting {
         Acting::ForItself => lent(invocation, served.loan, place_limit(config.timeouts.kdc.0)),
         Acting::ForAnother | Acting::Machine => Rings::default(),
     };
-    let deadline = times.deadline.min(Instant::now() + limit);
+    let deadline = times.deadline.min(Instant::now() + asked.limit);
     let mut blocked = Vec::new();
     loop {
         let assignment = Assignment {
@@ -152,12 +151,13 @@ fn launch(
             order,
             shared_keys: wanted.candidates(),
             stamp: wanted.stamp(),
+            fetched: asked.fetched.as_ref(),
             config,
             cgroup: room.cgroup,
             monitor: &monitor,
         };
         let attempt = Attempt::start(&assignment, served, &request)?;
-        let failure = match attempt.progress(limit, deadline) {
+        let failure = match attempt.progress(asked.limit, deadline) {
             Ok(LaunchProgress::Done) => return Ok(attempt),
             Ok(LaunchProgress::Blocked(place))
                 if blocked.len() < BLOCKED_PLACES && Instant::now() < deadline =>

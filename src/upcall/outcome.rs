@@ -228,6 +228,11 @@ impl Journal {
         }
     }
 
+    /// Writes why the site's hook has no credentials for the user, who does not learn it.
+    pub(super) fn hook_failed(&self, subject: &Subject, reason: &str) {
+        log::warn!("{subject}: {reason}");
+    }
+
     /// Writes the line about tickets of the machine's that are not in the keyring for later requests.
     pub(super) fn not_in_keys(&self, subject: &Subject, failure: &TicketKeyFailure) {
         log::warn!("{subject}: credentials: new tickets are not kept in root's user keyring: {failure}");

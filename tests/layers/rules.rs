@@ -4,7 +4,7 @@ use super::tokens::{Token, tokens};
 use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
-const LAYERS: [&[&str]; 15] = [
+const LAYERS: [&[&str]; 16] = [
     &["sys", "text", "time", "renewal_times", "secret"],
     &["class"],
     &["event", "nid", "terminal", "system_log"],
@@ -13,6 +13,7 @@ const LAYERS: [&[&str]; 15] = [
     &["gss", "config", "door"],
     &["key"],
     &["identity"],
+    &["hook"],
     &["ctx"],
     &["creds"],
     &["negotiate"],

@@ -42,6 +42,9 @@ mod forged;
 mod held_caches;
 mod helper;
 mod helper_hostile;
+mod hooks;
+mod hooks_credentials;
+mod hooks_hostile;
 mod hostile;
 mod hostile_caches;
 mod hostile_keytabs;
@@ -174,6 +177,9 @@ const MODULES: &[Trials] = &[
     hostile_keytabs::trials,
     hostile_names::trials,
     hostile_places::trials,
+    hooks::trials,
+    hooks_credentials::trials,
+    hooks_hostile::trials,
     many_caches::trials,
     marks::trials,
     matrix::trials,

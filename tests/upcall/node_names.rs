@@ -8,6 +8,7 @@ use std::path::Path;
 
 crate::trials![
     an_address_has_the_name_of_the_hosts_file,
+    a_hooks_name_for_an_address_must_have_it,
     this_node_has_its_name_in_full,
     the_sites_program_has_no_rights,
     a_program_that_only_root_may_run_is_told,
@@ -30,6 +31,19 @@ fn an_address_has_the_name_of_the_hosts_file(shared: &Shared) {
     let unknown = host(&node, "10.9.8.5@tcp", Path::new("/absent"));
     let detail = unknown.failure("resolve", "unnamed_nid");
     assert!(detail.starts_with("10.9.8.5@tcp: name of 10.9.8.5: "), "{detail}");
+}
+
+fn a_hooks_name_for_an_address_must_have_it(shared: &Shared) {
+    let node = Node::new(shared.realm());
+    let ask = |nid: &str, name: &str| {
+        let lookup = json!({ "nid": nid, "configured": null, "proposed": name, "program": "/absent",
+            "trust_unconfirmed_names": false });
+        node.ask_for_host(&lookup, HOSTS, "node1")
+    };
+    assert_eq!(ask("10.9.8.7@tcp", "mds1").text("host"), "mds1");
+    assert_eq!(ask("7@ptlf", "mds7").text("host"), "mds7");
+    let detail = ask("10.9.8.6@tcp", "mds1").failure("resolve", "unconfirmed_name").to_owned();
+    assert!(detail.contains("10.9.8.6 is mds1, but mds1 is 10.9.8.7 (S17)"), "{detail}");
 }
 
 fn this_node_has_its_name_in_full(shared: &Shared) {

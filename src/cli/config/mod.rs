@@ -48,7 +48,7 @@ pub(super) fn of_user(
 }
 
 /// The settings file in effect: this one, else the one that the request-key rule names; `None` for the default path.
-fn file_in_effect(file: Option<&Path>) -> Option<PathBuf> {
+pub(super) fn file_in_effect(file: Option<&Path>) -> Option<PathBuf> {
     file.map(PathBuf::from).or_else(|| rule::inspect(Path::new("/")).config.flatten())
 }
 

@@ -101,6 +101,7 @@ fn lookup(configured: Option<&str>) -> HostLookup {
     HostLookup {
         nid: "10.0.0.7@o2ib".parse().unwrap(),
         configured: configured.map(str::to_owned),
+        proposed: None,
         program: PathBuf::from("/etc/lgss/nid2hostname"),
         trust_unconfirmed_names: false,
     }

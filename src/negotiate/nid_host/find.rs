@@ -68,7 +68,7 @@ impl HostLookup {
     /// Whether only the site's program can know the host name.
     pub(crate) fn is_by_program(&self) -> bool {
         let by_program = |lnd: Lnd| !lnd.by_ip() && lnd != Lnd::Lo;
-        self.configured.is_none() && self.nid.lnd().is_some_and(by_program)
+        self.configured.is_none() && self.proposed.is_none() && self.nid.lnd().is_some_and(by_program)
     }
 
     /// The host name. The site's program is killed at the deadline. The name service cannot be interrupted, so the caller's
@@ -79,6 +79,13 @@ impl HostLookup {
     pub fn host(&self, names: &impl NameService, deadline: Instant) -> Result<String, Failure> {
         if let Some(name) = &self.configured {
             return self.checked(name, "[lustre.nids]");
+        }
+        if let Some(name) = &self.proposed {
+            let name = self.checked(name, "the hook")?;
+            return match self.nid.lnd() {
+                Some(lnd) if lnd.by_ip() => self.confirmed(name, names),
+                _ => Ok(name),
+            };
         }
         match self.nid.lnd() {
             Some(lnd) if lnd.by_ip() => self.by_address(names),
@@ -96,10 +103,15 @@ impl HostLookup {
         let name = names
             .name_of(address)
             .map_err(|error| self.unnamed(format_args!("name of {address}: {error}")))?;
-        let name = self.checked(&name, "name service")?;
+        self.confirmed(self.checked(&name, "name service")?, names)
+    }
+
+    /// The name of an IP address, if it has that address or the settings trust it as it is (rule S17).
+    fn confirmed(&self, name: String, names: &impl NameService) -> Result<String, Failure> {
         if self.trust_unconfirmed_names {
             return Ok(name);
         }
+        let address = Ipv4Addr::from_bits(self.nid.address());
         let unconfirmed = |detail: String| {
             Failure::new(Stage::Resolve, Cause::UnconfirmedName, format_args!("{detail} (S17)"))
         };

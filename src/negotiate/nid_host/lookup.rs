@@ -15,6 +15,9 @@ pub struct HostLookup {
     pub nid: Nid,
     /// The host name that lgss.toml has for it.
     pub configured: Option<String>,
+    /// The host name that the site's hook has for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposed: Option<String>,
     /// The site's program for identifiers without IP address.
     pub program: PathBuf,
     /// Whether an unconfirmed name is accepted (rule S17).
@@ -27,6 +30,7 @@ impl HostLookup {
         Self {
             nid,
             configured: settings.nids.get(&nid).cloned(),
+            proposed: None,
             program: settings.nid2hostname.clone(),
             trust_unconfirmed_names: settings.trust_unconfirmed_names,
         }

@@ -18,6 +18,7 @@ pub(crate) mod forged_lines;
 pub(crate) mod fuse;
 pub(crate) mod ganesha;
 pub(crate) mod held_file;
+pub(crate) mod hook_place;
 pub(crate) mod janitor;
 pub(crate) mod kcm;
 pub(crate) mod kcm_model;

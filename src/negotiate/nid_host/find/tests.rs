@@ -106,6 +106,31 @@ fn the_settings_come_before_the_name_service() {
 }
 
 #[test]
+fn the_name_of_a_hook_comes_after_the_settings_and_is_confirmed_like_the_name_services() {
+    let names = names("mds1.example.com", &["10.0.0.1"]);
+    let hooked = |nid, name: &str| HostLookup { proposed: Some(name.to_owned()), ..lookup(nid) };
+    // Whatever the name service says of the address.
+    let other = FakeNames { addresses: [("mds2.example.com", vec!["10.0.0.1"])].into(), ..names };
+    assert_eq!(host(&hooked("10.0.0.1@tcp", "MDS2.example.com."), &other).unwrap(), "mds2.example.com");
+    refused(
+        host(&hooked("10.0.0.3@tcp", "mds2.example.com"), &other),
+        Cause::UnconfirmedName,
+        "is 10.0.0.1 (S17)",
+    );
+    refused(host(&hooked("10.0.0.1@tcp", "mds9"), &other), Cause::UnconfirmedName, "no such host (S17)");
+    let trusted = HostLookup { trust_unconfirmed_names: true, ..hooked("10.0.0.3@tcp", "mds9") };
+    assert_eq!(host(&trusted, &other).unwrap(), "mds9");
+    // An address that is none of the Internet's leads nowhere.
+    assert_eq!(host(&hooked("7@ptlf", "mds7"), &other).unwrap(), "mds7");
+    assert!(!hooked("7@ptlf", "mds7").is_by_program() && lookup("7@ptlf").is_by_program());
+    let configured = HostLookup { configured: Some("mds1".to_owned()), ..hooked("7@ptlf", "mds7") };
+    assert_eq!(host(&configured, &other).unwrap(), "mds1");
+    for bad in ["", "a b", "mds1/x@REALM", "-x", "mds1\n", &"x".repeat(300)] {
+        refused(host(&hooked("7@ptlf", bad), &other), Cause::UnnamedNid, "the hook gives ");
+    }
+}
+
+#[test]
 fn this_node_has_its_name_in_full() {
     let names = names("mds1", &[]);
     assert_eq!(host(&lookup("0@lo"), &names).unwrap(), "node1.example.com");
