@@ -250,7 +250,7 @@ pub(crate) enum ConfigCommand {
 /// `lgss hook`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum HookCommand {
-    /// Run a hook, as root, and print its result as JSON
+    /// Run a hook and print its result as JSON (root, and members of lgss_helper's group)
     ///
     /// Hooks are programs in /etc/lgss/hooks.d; lgss.toml(5) says what they may do. Whatever goes wrong, the command says only
     /// that there is no result; the log of this machine has the reason. After a failure no other hook runs for a few seconds.
@@ -267,6 +267,9 @@ pub(crate) struct HookRunArgs {
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Run it for this uid, and print what lgss_helper passes on
+    #[arg(long, hide = true)]
+    pub for_uid: Option<u32>,
 }
 
 /// `lgss config show`.

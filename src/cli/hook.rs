@@ -4,21 +4,18 @@
 
 use std::io;
 
-use nix::unistd::{geteuid, getuid};
-
 use super::arguments::HookRunArgs;
 use super::config::{check_command, file_in_effect};
 use super::exit::Exit;
+use super::forwarded::refused;
 use crate::config::Config;
 use crate::hook::{NoHookResult, run_for_operator};
+use crate::provider::hooks::{HookReply, RunHook};
+use crate::provider::{Delegated, RootRights, Undone, perform};
 use crate::terminal::{Terminal, results};
 
 pub(super) fn run(run: &HookRunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
-    if !geteuid().is_root() {
-        writeln!(terminal.err, "lgss: only root can run hooks")?;
-        writeln!(terminal.err, "  try:    sudo lgss hook run {}", run.name)?;
-        return Ok(Exit::NoResult);
-    }
+    let Some(rights) = RootRights::of_process() else { return forwarded(run, terminal) };
     let config = match Config::load(file_in_effect(run.config.as_deref()).as_deref()) {
         Ok(config) => config,
         Err(error) => {
@@ -27,11 +24,38 @@ pub(super) fn run(run: &HookRunArgs, terminal: &mut Terminal<'_>) -> io::Result<
             return Ok(Exit::Broken);
         }
     };
-    match run_for_operator(getuid().as_raw(), &run.name, &config) {
-        Ok(result) => {
-            results::json(&result, terminal.out)?;
-            Ok(Exit::Ok)
-        }
+    let asked_by = run.for_uid.unwrap_or(rights.asked_by());
+    let result = run_for_operator(asked_by, &run.name, &config);
+    if run.for_uid.is_some() {
+        return results::json(&HookReply::of(result), terminal.out).map(|()| Exit::Ok);
+    }
+    print(run, result, terminal)
+}
+
+/// Has lgss_helper run it, for those whom it serves. The settings are those of the rule.
+fn forwarded(run: &HookRunArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit> {
+    let what = format!("hook {}", run.name);
+    let done = if run.config.is_some() || run.for_uid.is_some() {
+        Err(Undone::new(
+            "options of this command take the rights of root",
+            format!("lgss hook run {}", run.name),
+        ))
+    } else {
+        perform(Delegated::of_command(RunHook { name: run.name.clone() }))
+    };
+    match done {
+        Ok(reply) => print(run, reply.result(), terminal),
+        Err(undone) => refused(&what, &undone, terminal).map(|_| Exit::NoResult),
+    }
+}
+
+fn print(
+    run: &HookRunArgs,
+    result: Result<serde_json::Value, NoHookResult>,
+    terminal: &mut Terminal<'_>,
+) -> io::Result<Exit> {
+    match result {
+        Ok(result) => results::json(&result, terminal.out).map(|()| Exit::Ok),
         Err(failure) => {
             writeln!(terminal.err, "lgss: hook {}: {failure}", run.name)?;
             Ok(match failure {

@@ -66,7 +66,13 @@ pub struct FileSystem {
 }
 
 classes!(Machine { keytab: public, cache: public });
-classes!(Lustre { realm: public, nid2hostname: public, nid_hook: public, trust_unconfirmed_names: public, nids: public });
+classes!(Lustre {
+    realm: public,
+    nid2hostname: public,
+    nid_hook: public,
+    trust_unconfirmed_names: public,
+    nids: public
+});
 classes!(FileSystem { realm: public, keytab: public, principal: public });
 
 impl Default for Machine {

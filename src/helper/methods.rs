@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::session::{ANSWER_LIMIT, Ending, HelperSession};
 use crate::provider::contexts::ListContexts;
 use crate::provider::contexts::ending::EndContexts;
+use crate::provider::hooks::RunHook;
 use crate::provider::log::ReadLog;
 use crate::provider::pipe::{HelperReply, PipeText};
 use crate::provider::programs::{CheckInstallation, ShowCaches};
@@ -33,7 +34,7 @@ impl Method {
 const KIB: usize = 1024;
 
 /// Every method with the longest request and the most seconds.
-pub(super) const METHODS: [Method; 7] = [
+pub(super) const METHODS: [Method; 8] = [
     Method::of::<ListContexts>(KIB, 30),
     Method::of::<EndContexts>(64 * KIB, 30),
     Method::of::<ShowCaches>(2 * KIB, 50),
@@ -41,11 +42,12 @@ pub(super) const METHODS: [Method; 7] = [
     Method::of::<ReadLog>(KIB, 40),
     Method::of::<ListSharedKeys>(KIB, 30),
     Method::of::<LoadSharedKey>(16 * KIB, 30),
+    Method::of::<RunHook>(KIB, 120),
 ];
 
 fn serve<O: Delegable>(session: &mut HelperSession, message: &PipeText) -> Result<(), Ending> {
     let request = match message.operation::<O>() {
-        Ok(request) => request,
+        Ok(request) => request.asked_by(session.caller.uid().as_raw()),
         Err(error) => return Err(session.refuse(Undone::plain(error.to_string()))),
     };
     let words = request.operation().words();
@@ -73,7 +75,7 @@ mod tests {
         for method in &METHODS {
             assert!(method.bytes <= crate::provider::pipe::REQUEST_BYTES, "{}", method.name);
             assert!(
-                method.limit + ANSWER_LIMIT <= Duration::from_secs(95),
+                method.limit + ANSWER_LIMIT <= Duration::from_secs(145),
                 "{}: the command gives up sooner",
                 method.name
             );

@@ -12,6 +12,7 @@
 
 mod calls;
 mod failure;
+mod fields;
 mod isolation;
 mod lock;
 mod operator;
@@ -19,5 +20,6 @@ mod run;
 mod verify;
 
 pub(crate) use failure::HookFailure;
+pub(crate) use fields::{CacheAnswer, CacheInput, HostAnswer, HostInput, OPERATOR_FIELDS};
 pub(crate) use operator::{NoHookResult, run_for_operator};
 pub(crate) use run::{HookCall, HookOutput, RunsAs, run};

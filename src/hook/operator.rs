@@ -6,10 +6,10 @@
 
 use std::time::{Duration, Instant};
 
-use serde::Serialize;
 use serde_json::Value;
 
 use super::failure::HookFailure;
+use super::fields::OperatorInput;
 use super::lock::{HookLock, LockTimes};
 use super::run::{HookCall, RunsAs, run};
 use crate::config::{Config, HookName};
@@ -21,15 +21,6 @@ use crate::system_log::{LogSeverity, SystemLog};
 const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// What a run needs beyond the hook's own time.
 const RUN_MARGIN: Duration = Duration::from_secs(5);
-
-/// What an operator's hook reads.
-#[derive(Serialize)]
-struct OperatorInput<'a> {
-    purpose: &'static str,
-    hook: &'a str,
-    /// Who asks.
-    uid: u32,
-}
 
 /// Why an operator gets no result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -14,12 +14,13 @@ use nix::unistd::{Gid, Group, User, getgid, getgroups, getuid};
 use super::operation::{Delegable, Undone};
 use super::pipe::{HelperReply, PING, PIPE_VERSION, Ping, Pipe, PipeError, REPLY_BYTES, REQUEST_BYTES};
 use super::place::{Installed, beside};
+use crate::class;
 use crate::text::{quoted, shell_word};
 
 /// How long the helper may take for its first answer.
 const PING_LIMIT: Duration = Duration::from_secs(10);
 /// How long it may take for the operation: longer than it gives itself.
-const FORWARD_LIMIT: Duration = Duration::from_secs(100);
+const FORWARD_LIMIT: Duration = Duration::from_secs(150);
 
 /// Has the helper do it.
 ///
@@ -127,9 +128,10 @@ fn is_member_now(gid: u32) -> bool {
 fn converse<O: Delegable>(socket: &UnixStream, operation: &O) -> Result<O::Answer, Undone> {
     let mut pipe = Pipe::over(socket, socket);
     greeted(&mut pipe)?;
+    let payload = operation.over_pipe().map_err(|_| Undone::plain("the request cannot be written"))?;
     let deadline = Instant::now() + FORWARD_LIMIT;
     let reply = pipe
-        .call(O::METHOD, operation, deadline)
+        .call(O::METHOD, &payload, deadline)
         .and_then(|()| pipe.receive(REPLY_BYTES, deadline))
         .and_then(|message| message.reply::<O::Answer>());
     match reply {
@@ -161,7 +163,8 @@ enum Greeting {
 
 fn greet(pipe: &mut Pipe<&UnixStream, &UnixStream>) -> Result<(), Greeting> {
     let deadline = Instant::now() + PING_LIMIT;
-    let ping = Ping { version: PIPE_VERSION.to_owned() };
+    let ping = class::over_pipe(&Ping { version: PIPE_VERSION.to_owned() });
+    let ping = ping.map_err(|_| Greeting::Refused(Undone::plain("the request cannot be written")))?;
     let reply = pipe
         .call(PING, &ping, deadline)
         .and_then(|()| pipe.receive(REQUEST_BYTES, deadline))

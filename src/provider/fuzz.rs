@@ -2,6 +2,7 @@
 
 use super::contexts::ListContexts;
 use super::contexts::ending::EndContexts;
+use super::hooks::RunHook;
 use super::log::{ReadLog, shown_lines};
 use super::operation::{Delegable, Undone};
 use super::pipe::{HelperReply, PipeText};
@@ -20,6 +21,7 @@ pub fn requests(data: &[u8]) {
     request::<ReadLog>(&text);
     request::<ListSharedKeys>(&text);
     request::<LoadSharedKey>(&text);
+    request::<RunHook>(&text);
 }
 
 fn request<O: Delegable>(text: &PipeText) {
@@ -27,9 +29,10 @@ fn request<O: Delegable>(text: &PipeText) {
     let operation = delegated.operation();
     let words = crate::text::one_line(&operation.words());
     assert!(words.chars().all(is_plain), "{words:?}");
-    let written = PipeText::call(O::METHOD, operation);
-    let again = written.operation::<O>().map(|again| PipeText::call(O::METHOD, again.operation()));
-    assert!(again.is_ok_and(|again| again.bytes() == written.bytes()));
+    let written = |operation: &O| operation.over_pipe().map(|payload| PipeText::call(O::METHOD, &payload));
+    let Ok(once) = written(operation) else { return };
+    let again = once.operation::<O>().ok().and_then(|again| written(again.operation()).ok());
+    assert!(again.is_some_and(|again| again.bytes() == once.bytes()));
 }
 
 /// Answers of the helper.

@@ -15,6 +15,7 @@ pub(crate) mod contexts;
 mod forward;
 #[cfg(feature = "test-programs")]
 pub mod fuzz;
+pub(crate) mod hooks;
 pub(crate) mod log;
 mod operation;
 mod perform;

@@ -4,12 +4,20 @@ use nix::unistd::getresuid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::secret::Secret;
+
 /// One operation, with all that it needs to know.
-pub(crate) trait Delegable: Serialize + DeserializeOwned {
+pub(crate) trait Delegable: DeserializeOwned {
     /// Its name on the pipe.
     const METHOD: &'static str;
     /// What it finds or has done.
     type Answer: Serialize + DeserializeOwned;
+
+    /// The operation as JSON for the pipe: of each class what may cross it.
+    ///
+    /// # Errors
+    /// Those of the serialiser.
+    fn over_pipe(&self) -> serde_json::Result<Secret>;
 
     /// Does it.
     ///
@@ -27,15 +35,27 @@ pub(crate) trait Delegable: Serialize + DeserializeOwned {
     fn as_root(&self) -> String;
 }
 
-/// The rights of root, which the process has.
+/// The rights of root, which the process has, and for whom it uses them.
 #[derive(Debug)]
-pub(crate) struct RootRights(());
+pub(crate) struct RootRights {
+    asked_by: u32,
+}
 
 impl RootRights {
     /// Those of this process, if it has them for good and for bad: as real and as effective user.
     pub(crate) fn of_process() -> Option<Self> {
         let ids = getresuid().ok()?;
-        (ids.real.is_root() && ids.effective.is_root()).then_some(Self(()))
+        (ids.real.is_root() && ids.effective.is_root()).then_some(Self { asked_by: 0 })
+    }
+
+    /// The same, used for this user, by the kernel's word.
+    pub(super) fn used_for(self, asked_by: Option<u32>) -> Self {
+        Self { asked_by: asked_by.unwrap_or(self.asked_by) }
+    }
+
+    /// Uid of who asks.
+    pub(crate) fn asked_by(&self) -> u32 {
+        self.asked_by
     }
 }
 
@@ -76,17 +96,23 @@ pub(super) enum AskedBy {
 pub(crate) struct Delegated<O> {
     pub(super) operation: O,
     pub(super) origin: AskedBy,
+    pub(super) caller: Option<u32>,
 }
 
 impl<O: Delegable> Delegated<O> {
     /// What a command of this process wants.
     pub(crate) fn of_command(operation: O) -> Self {
-        Self { operation, origin: AskedBy::Command }
+        Self { operation, origin: AskedBy::Command, caller: None }
     }
 
     /// What came by the pipe: it is never forwarded again.
     pub(super) fn forwarded(operation: O) -> Self {
-        Self { operation, origin: AskedBy::Pipe }
+        Self { operation, origin: AskedBy::Pipe, caller: None }
+    }
+
+    /// The same for this user, whom the kernel has named.
+    pub(crate) fn asked_by(self, caller: u32) -> Self {
+        Self { caller: Some(caller), ..self }
     }
 
     /// What is wanted.

@@ -9,7 +9,7 @@ use super::operation::{AskedBy, Delegable, Delegated, RootRights, Undone};
 /// [`Undone`]: neither this process nor the helper may do it, or it was not possible.
 pub(crate) fn perform<O: Delegable>(request: Delegated<O>) -> Result<O::Answer, Undone> {
     match (RootRights::of_process(), request.origin) {
-        (Some(rights), _) => request.operation.act(&rights),
+        (Some(rights), _) => request.operation.act(&rights.used_for(request.caller)),
         (None, AskedBy::Command) => forward(&request.operation),
         (None, AskedBy::Pipe) => Err(Undone::new(
             "lgss_helper has not got the rights of root",
@@ -29,6 +29,8 @@ pub(crate) fn permitted(as_root: &str) -> Result<(), Undone> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::class;
+    use crate::secret::Secret;
     use serde::{Deserialize, Serialize};
 
     #[derive(Debug, Serialize, Deserialize)]
@@ -37,6 +39,10 @@ mod tests {
     impl Delegable for Nothing {
         const METHOD: &'static str = "nothing";
         type Answer = ();
+
+        fn over_pipe(&self) -> serde_json::Result<Secret> {
+            class::over_pipe(self)
+        }
 
         fn act(self, _: &RootRights) -> Result<(), Undone> {
             Ok(())

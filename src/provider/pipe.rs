@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::operation::{Delegable, Delegated, Undone};
+use crate::secret::Secret;
 use crate::sys::process::{readable, writable};
 
 /// Longest request in bytes.
@@ -26,14 +27,7 @@ pub(crate) const PIPE_VERSION: &str = env!("CARGO_PKG_VERSION");
 /// The first request.
 pub(crate) const PING: &str = "ping";
 
-/// A request as it is sent.
-#[derive(Debug, Serialize)]
-struct SentCall<'a, P> {
-    method: &'static str,
-    payload: &'a P,
-}
-
-/// The same as it is read.
+/// A request as it is read.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ReceivedCall<P> {
@@ -92,8 +86,8 @@ impl PipeText {
     }
 
     /// A request as it would be sent.
-    pub(super) fn call<P: Serialize>(method: &'static str, payload: &P) -> Self {
-        Self(serde_json::to_vec(&SentCall { method, payload }).unwrap_or_default().into())
+    pub(super) fn call(method: &'static str, payload: &Secret) -> Self {
+        Self(called(method, payload))
     }
 
     /// Its bytes.
@@ -178,13 +172,18 @@ impl<I: AsFd, O: AsFd> Pipe<I, O> {
     ///
     /// # Errors
     /// [`PipeError`].
-    pub(crate) fn call<P: Serialize>(
+    pub(crate) fn call(
         &mut self,
         method: &'static str,
-        payload: &P,
+        payload: &Secret,
         deadline: Instant,
     ) -> Result<(), PipeError> {
-        self.send(&SentCall { method, payload }, REQUEST_BYTES, deadline)
+        let text = called(method, payload);
+        if text.len() > REQUEST_BYTES {
+            Err(PipeError::Long(REQUEST_BYTES))
+        } else {
+            self.send(text, deadline)
+        }
     }
 
     /// Sends a reply.
@@ -196,16 +195,13 @@ impl<I: AsFd, O: AsFd> Pipe<I, O> {
         reply: &HelperReply<A>,
         deadline: Instant,
     ) -> Result<(), PipeError> {
-        self.send(reply, REPLY_BYTES, deadline)
+        let mut text = Zeroizing::new(Vec::new());
+        serde_json::to_writer(&mut *text, reply)
+            .map_err(|_| PipeError::Senseless("it cannot be written as JSON".to_owned()))?;
+        if text.len() > REPLY_BYTES { Err(PipeError::Long(REPLY_BYTES)) } else { self.send(text, deadline) }
     }
 
-    fn send(&self, message: &impl Serialize, limit: usize, deadline: Instant) -> Result<(), PipeError> {
-        let mut text = Zeroizing::new(Vec::with_capacity(REQUEST_BYTES + 1));
-        serde_json::to_writer(&mut *text, message)
-            .map_err(|_| PipeError::Senseless("it cannot be written as JSON".to_owned()))?;
-        if text.len() > limit {
-            return Err(PipeError::Long(limit));
-        }
+    fn send(&self, mut text: Zeroizing<Vec<u8>>, deadline: Instant) -> Result<(), PipeError> {
         text.push(b'\n');
         let mut rest = text.as_slice();
         while !rest.is_empty() {
@@ -260,6 +256,15 @@ impl<I: AsFd, O: AsFd> Pipe<I, O> {
         !self.ahead.is_empty()
             || recv(self.incoming.as_fd().as_raw_fd(), &mut byte, peek).is_ok_and(|length| length > 0)
     }
+}
+
+/// The text of a request, with room for its end: it is not moved any more, and zeroed.
+fn called(method: &str, payload: &Secret) -> Zeroizing<Vec<u8>> {
+    let parts = [br#"{"method":""#, method.as_bytes(), br#"","payload":"#, payload.expose(), b"}"];
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let mut text = Zeroizing::new(Vec::with_capacity(length + 1));
+    parts.iter().for_each(|part| text.extend_from_slice(part));
+    text
 }
 
 /// Bytes that are read at once.

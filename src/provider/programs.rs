@@ -12,8 +12,10 @@ use serde_json::Value;
 
 use super::operation::{Delegable, RootRights, Undone};
 use super::place::{Installed, beside};
+use crate::class::{self, classes};
 use crate::ctx::request::Service;
 use crate::identity::system_user::{SystemUser, group_of};
+use crate::secret::Secret;
 use crate::selftest::trial::{TrialFault, output_of};
 
 /// The option of `lgss caches` that prints what was found as lgss_helper passes it on.
@@ -33,10 +35,16 @@ pub(crate) struct ShowCaches {
     pub target: Option<Service>,
 }
 
+classes!(ShowCaches { uid: public, target: public });
+
 impl Delegable for ShowCaches {
     const METHOD: &'static str = "caches";
     /// What `lgss caches --found` prints.
     type Answer = Value;
+
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
 
     fn act(self, _: &RootRights) -> Result<Value, Undone> {
         if self.uid == 0 || self.uid == u32::MAX {
@@ -80,6 +88,10 @@ impl Delegable for CheckInstallation {
     /// What `lgss config check --json` prints.
     type Answer = Value;
 
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
+
     fn act(self, _: &RootRights) -> Result<Value, Undone> {
         run(["lgss", "config", "check", "--json"].map(str::to_owned).into(), None, CHECK_LIMIT)
     }
@@ -97,7 +109,7 @@ impl Delegable for CheckInstallation {
     }
 }
 
-fn run(words: Vec<String>, account: Option<SystemUser>, limit: Duration) -> Result<Value, Undone> {
+pub(super) fn run(words: Vec<String>, account: Option<SystemUser>, limit: Duration) -> Result<Value, Undone> {
     let program = beside(Installed::Lgss);
     let faulty = |fault: &dyn std::fmt::Display| Undone::plain(format!("{}: {fault}", program.display()));
     let said = output_of(&program, words, account, limit).map_err(|fault| match fault {

@@ -6,28 +6,15 @@
 
 use std::time::Instant;
 
-use nix::unistd::{Gid, Uid};
-use serde::Serialize;
-
 use super::cgroup::OwnerCgroup;
 use super::findings::Findings;
 use super::job::Job;
 use super::start;
-use crate::hook::{self, HookCall, HookFailure, HookOutput, RunsAs};
+use crate::hook::{self, CacheInput, HookCall, HookFailure, HookOutput, RunsAs};
 use crate::identity::system_user::SystemUser;
 use crate::negotiate::messages::HostNames;
 use crate::sys::fork;
-
-/// What the hook reads.
-#[derive(Serialize)]
-struct CacheInput {
-    purpose: &'static str,
-    uid: u32,
-    /// For a program's request.
-    service: Option<String>,
-    /// For Lustre's.
-    target: Option<String>,
-}
+use nix::unistd::{Gid, Uid};
 
 /// What the hook has for the user, if there is a hook. A failure is for the log.
 pub(super) fn fetch(

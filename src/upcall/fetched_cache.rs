@@ -6,24 +6,15 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
 use zeroize::Zeroizing;
 
 use crate::creds::source::Source;
 use crate::event::{Cause, Failure, Stage};
-use crate::hook::HookOutput;
+use crate::hook::{CacheAnswer, HookOutput};
 use crate::sys::files::sealed_memory;
 
 /// The cache's name for people. Users do not learn the hook's.
 const PLACE: &str = "HOOK:";
-
-/// The hook's answer.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CacheAnswer<'a> {
-    /// A FILE cache in base64; `None` if it has nothing. Borrowed, since a copy would not be zeroed: so without escapes.
-    ccache: Option<&'a str>,
-}
 
 /// The cache in what the hook has written; `None` if it says that it has none. Called with the user's rights.
 pub(super) fn source(output: &HookOutput) -> Option<Source> {
@@ -31,12 +22,12 @@ pub(super) fn source(output: &HookOutput) -> Option<Source> {
         let failure = Failure::new(Stage::Credentials, Cause::BadCache, format_args!("{PLACE} {what}"));
         Some(Source::objection(&PLACE, &failure))
     };
-    let encoded = match output.result::<CacheAnswer<'_>>() {
+    let encoded = match output.result::<CacheAnswer>() {
         Ok(CacheAnswer { ccache }) => ccache?,
         Err(_) => return bad("what the site's hook has written is not what is expected"),
     };
     let mut content = Zeroizing::new(vec![0; encoded.len()]);
-    let length = match STANDARD.decode_slice(encoded, &mut content) {
+    let length = match STANDARD.decode_slice(encoded.expose(), &mut content) {
         Ok(length) => length,
         Err(_) => return bad("what the site's hook has written is not what is expected"),
     };

@@ -4,13 +4,11 @@
 
 use std::time::Instant;
 
-use serde::{Deserialize, Serialize};
-
 use super::order::Order;
 use crate::config::{Config, HookName};
 use crate::ctx::lustre::LustreMechanism;
 use crate::event::{Cause, Failure, Stage};
-use crate::hook::{self, HookCall, RunsAs};
+use crate::hook::{self, HookCall, HostAnswer, HostInput, RunsAs};
 use crate::negotiate::messages::{Credentials, Request, Target};
 use crate::nid::{Lnd, Nid};
 use crate::sys::fork::fork_confined;
@@ -22,26 +20,6 @@ pub(super) struct HookedNames {
     peer: Option<String>,
     /// This machine's.
     myself: Option<String>,
-}
-
-/// What the hook reads.
-#[derive(Serialize)]
-struct HostInput {
-    purpose: &'static str,
-    /// As Lustre writes it.
-    nid: String,
-    /// The network driver, as `nid2hostname` gets it.
-    driver: Option<&'static str>,
-    network: u16,
-    address: u32,
-}
-
-/// What it answers.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HostAnswer {
-    /// `None` if it knows none.
-    host: Option<String>,
 }
 
 impl HookedNames {

@@ -5,6 +5,8 @@ use crate::support::operators::{Membership, Operators};
 use crate::support::shared::Shared;
 use crate::support::site::Site;
 use serde_json::Value;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output};
 
 crate::trials![
@@ -14,6 +16,7 @@ crate::trials![
     members_check_the_installation_as_root_does,
     members_load_and_list_shared_keys,
     members_read_what_the_log_says_of_others,
+    members_run_hooks_and_learn_no_reason,
     two_operators_at_once_are_both_served,
 ];
 
@@ -244,6 +247,43 @@ fn members_read_what_the_log_says_of_others(shared: &Shared) {
     std::os::unix::fs::lchown(&log, Some(1), None).unwrap();
     let linked = text(&operators.run(Membership::Member, "lgss log"));
     assert!(linked.contains("auth.log") && !linked.contains("root:"), "{linked}");
+}
+
+fn members_run_hooks_and_learn_no_reason(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let operators = Operators::of(&site);
+    let hooks = operators.settings().join("hooks.d");
+    std::fs::create_dir_all(&hooks).unwrap();
+    for directory in [operators.settings(), hooks.clone()] {
+        std::fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
+    }
+    let settings = format!(
+        "run_dir = \"{0}run\"\n[log]\nsocket = \"/dev/log\"\n[hooks]\nuser = \"{1}\"\ndelay = \"20ms\"\n",
+        site.path("").display(),
+        site.uid()
+    );
+    std::fs::write(operators.settings().join("lgss.toml"), settings).unwrap();
+    for (name, mode) in [("check", 0o755), ("open", 0o777)] {
+        std::fs::write(hooks.join(name), "#!/bin/sh\ncat\n").unwrap();
+        std::fs::set_permissions(hooks.join(name), Permissions::from_mode(mode)).unwrap();
+    }
+    let run = operators.run(Membership::Member, "lgss hook run check");
+    let result: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {run:?}"));
+    assert_eq!(result, serde_json::json!({ "purpose": "operator", "hook": "check", "uid": operators.uid() }));
+    let refused = text(&operators.run(
+        Membership::Member,
+        "lgss hook run open; echo $?; lgss hook run absent; echo $?; lgss hook run ../check; echo $?",
+    ));
+    assert_eq!(refused.matches("does not exist, may not be run, or failed").count(), 2, "{refused}");
+    assert!(refused.contains("14\n14\n2\n") && !refused.contains("S14"), "{refused}");
+    let by = format!("asked for by uid {}", operators.uid());
+    site.log.wait_for(|line| line.contains("hook open") && line.contains(&by) && line.contains("S14"));
+    site.log.wait_for(|line| line.contains("lgss_helper[") && line.contains("hook check: done"));
+    let outsider = text(
+        &operators.run(Membership::Outsider, "lgss hook run check; echo $?; lgss hook run check --for-uid 0"),
+    );
+    assert!(outsider.contains("neither root nor in group") && outsider.contains("14"), "{outsider}");
+    assert!(outsider.contains("options of this command take the rights of root"), "{outsider}");
 }
 
 fn two_operators_at_once_are_both_served(shared: &Shared) {

@@ -170,7 +170,8 @@ fn only_root_runs_hooks(_: &Shared) {
     let place = HookPlace::new(QUICK);
     let run = place.run_as(place.uid(), "good");
     assert_eq!((run.status, run.out.as_str()), (Some(NO_RESULT_STATUS), ""), "{run:?}");
-    assert_eq!(run.err, "lgss: only root can run hooks\n  try:    sudo lgss hook run good\n");
+    // Options are not for the helper, which is not here either.
+    assert!(run.err.contains("the rights of root"), "{run:?}");
 }
 
 fn what_is_no_json_or_too_deep_is_no_result(_: &Shared) {

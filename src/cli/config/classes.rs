@@ -10,14 +10,21 @@ use crate::config::Config;
 use crate::creds::source_list::SourceEntry;
 use crate::ctx::lustre::LustreCallout;
 use crate::ctx::request::Callout;
+use crate::hook::{CacheAnswer, CacheInput, HostAnswer, HostInput, OPERATOR_FIELDS};
 use crate::negotiate::channel::answer::Answer;
 use crate::negotiate::messages::{Message, Request};
 use crate::negotiate::renewing::RenewalOrder;
+use crate::provider::contexts::ListContexts;
+use crate::provider::contexts::ending::EndContexts;
+use crate::provider::hooks::RunHook;
+use crate::provider::log::ReadLog;
+use crate::provider::programs::ShowCaches;
+use crate::provider::shared_keys::{LoadSharedKey, Loaded};
 use crate::terminal::wait_line::Output;
 use crate::terminal::{Terminal, results};
 
 /// Everything that has classes, by the word for it.
-const ALL: [(&str, &[ClassedField]); 8] = [
+const ALL: [(&str, &[ClassedField]); 20] = [
     ("setting", Config::FIELDS),
     ("callout", Callout::FIELDS),
     ("lustre-callout", LustreCallout::FIELDS),
@@ -26,6 +33,18 @@ const ALL: [(&str, &[ClassedField]); 8] = [
     ("reply", Answer::FIELDS),
     ("worker", Message::FIELDS),
     ("renewal", RenewalOrder::FIELDS),
+    ("hook-host", HostInput::FIELDS),
+    ("hook-host-answer", HostAnswer::FIELDS),
+    ("hook-credentials", CacheInput::FIELDS),
+    ("hook-credentials-answer", CacheAnswer::FIELDS),
+    ("hook-operator", OPERATOR_FIELDS),
+    ("helper-list", ListContexts::FIELDS),
+    ("helper-flush", EndContexts::FIELDS),
+    ("helper-caches", ShowCaches::FIELDS),
+    ("helper-log", ReadLog::FIELDS),
+    ("helper-sk_load", LoadSharedKey::FIELDS),
+    ("helper-hook", RunHook::FIELDS),
+    ("helper-sk_load-answer", Loaded::FIELDS),
 ];
 
 /// One value.
@@ -106,7 +125,9 @@ mod tests {
                 "worker Ready.cache",
                 "worker Token.token",
                 "worker Report.report.Established.base_key",
-                "worker Report.report.Shared.keys"
+                "worker Report.report.Shared.keys",
+                "hook-credentials-answer ccache",
+                "helper-sk_load key"
             ]
         );
         let names: BTreeSet<_> = rows.iter().map(|row| (row.of, row.name.as_str())).collect();

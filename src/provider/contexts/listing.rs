@@ -6,7 +6,9 @@ use super::every_user::{self, UserAnswer};
 use super::owners::Owners;
 use super::report::KeyReport;
 use super::seen;
+use crate::class::{self, classes};
 use crate::provider::operation::{Delegable, RootRights, Undone};
+use crate::secret::Secret;
 
 /// Lists contexts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -16,9 +18,15 @@ pub(crate) struct ListContexts {
     pub owners: Owners,
 }
 
+classes!(ListContexts { owners: public });
+
 impl Delegable for ListContexts {
     const METHOD: &'static str = "list";
     type Answer = Vec<UserAnswer<KeyReport>>;
+
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
 
     fn act(self, rights: &RootRights) -> Result<Self::Answer, Undone> {
         every_user::ask(self.owners, rights, || seen::reports_of(self.owners))

@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::{files, journal};
+use crate::class::{self, classes};
 use crate::provider::operation::{Delegable, RootRights, Undone};
+use crate::secret::Secret;
 use crate::text::{cut, escaped};
 
 /// Most lines of one answer.
@@ -37,9 +39,15 @@ pub(crate) struct LogLines {
     pub lines: Vec<String>,
 }
 
+classes!(ReadLog { uid: public, lines: public });
+
 impl Delegable for ReadLog {
     const METHOD: &'static str = "log";
     type Answer = LogLines;
+
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
 
     fn act(self, _: &RootRights) -> Result<LogLines, Undone> {
         let wanted = usize::try_from(self.lines.min(LINES_LIMIT)).unwrap_or(usize::MAX);

@@ -1,7 +1,9 @@
 //! Tests of the pipe between a command and the helper.
 
 use super::*;
+use crate::class;
 use crate::provider::operation::RootRights;
+use crate::secret::Secret;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -15,6 +17,10 @@ struct Echo {
 impl Delegable for Echo {
     const METHOD: &'static str = "echo";
     type Answer = String;
+
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
 
     fn act(self, _: &RootRights) -> Result<String, Undone> {
         Ok(self.text)
@@ -46,7 +52,7 @@ fn pair() -> (Pipe<UnixStream, UnixStream>, UnixStream) {
 fn a_request_and_its_answer_cross_the_pipe_as_they_are() {
     let (mut here, there) = pair();
     let mut there = Pipe::over(there.try_clone().unwrap(), there);
-    here.call(Echo::METHOD, &Echo { text: "a\nb".to_owned() }, soon()).unwrap();
+    here.call(Echo::METHOD, &Echo { text: "a\nb".to_owned() }.over_pipe().unwrap(), soon()).unwrap();
     let message = there.receive(100, soon()).unwrap();
     assert_eq!(message.method().unwrap(), "echo");
     assert_eq!(message.operation::<Echo>().unwrap().operation().text, "a\nb");
@@ -94,9 +100,12 @@ fn messages_that_are_too_long_too_slow_or_cut_short_are_refused() {
     let (mut here, there) = pair();
     drop(there);
     let echo = Echo { text: "x".repeat(REQUEST_BYTES) };
-    assert!(matches!(here.call(Echo::METHOD, &echo, soon()), Err(PipeError::Long(REQUEST_BYTES))));
+    assert!(matches!(
+        here.call(Echo::METHOD, &echo.over_pipe().unwrap(), soon()),
+        Err(PipeError::Long(REQUEST_BYTES))
+    ));
     let small = Echo { text: String::new() };
-    assert!(matches!(here.call(Echo::METHOD, &small, soon()), Err(PipeError::Ended)));
+    assert!(matches!(here.call(Echo::METHOD, &small.over_pipe().unwrap(), soon()), Err(PipeError::Ended)));
 }
 
 #[test]

@@ -6,7 +6,6 @@ mod listing;
 pub(crate) mod loaded_names;
 mod loading;
 mod operations;
-mod over_pipe;
 pub(crate) mod remaining;
 pub(crate) mod root_keyring;
 

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use super::listing::{self, LoadedRow};
 use super::loaded_names::{NameReader, names_of};
 use super::loading::{Loading, Verbosity};
+use super::remaining;
 use super::root_keyring::{RootKeyring, RootKeyringError};
-use super::{over_pipe, remaining};
+use crate::class::{self, classes, secret_from_pipe};
 use crate::creds::shared_key::SharedKey;
 use crate::provider::operation::{Delegable, RootRights, Undone};
 use crate::secret::Secret;
@@ -21,6 +22,10 @@ pub(crate) struct ListSharedKeys {}
 impl Delegable for ListSharedKeys {
     const METHOD: &'static str = "sk_list";
     type Answer = Vec<LoadedRow>;
+
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
 
     fn act(self, _: &RootRights) -> Result<Vec<LoadedRow>, Undone> {
         let listed = remaining::of_all_keys();
@@ -42,11 +47,11 @@ impl Delegable for ListSharedKeys {
 }
 
 /// Loads a key under all its names.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoadSharedKey {
     /// Its binary form.
-    #[serde(with = "over_pipe")]
+    #[serde(deserialize_with = "secret_from_pipe")]
     pub key: Secret,
     /// The uuid of the client whose mount it is for alone.
     pub mount: Option<String>,
@@ -68,9 +73,17 @@ pub(crate) struct Loaded {
     pub refusal: Option<Undone>,
 }
 
+classes!(over_pipe LoadSharedKey { key: secret, mount: public, suffix: public, verbosity: public });
+
+classes!(Loaded { names: public, remarks: public, refusal: public });
+
 impl Delegable for LoadSharedKey {
     const METHOD: &'static str = "sk_load";
     type Answer = Loaded;
+
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
 
     fn act(self, _: &RootRights) -> Result<Loaded, Undone> {
         let key = SharedKey::decode(self.key.expose())

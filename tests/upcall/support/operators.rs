@@ -67,6 +67,11 @@ impl<'a> Operators<'a> {
         self.site.machine_uid()
     }
 
+    /// What those programs find in /etc/lgss.
+    pub(crate) fn settings(&self) -> PathBuf {
+        self.site.path("settings")
+    }
+
     /// Where the system log's files are for those programs.
     pub(crate) fn log_files(&self) -> PathBuf {
         self.site.path("varlog")
@@ -98,6 +103,12 @@ impl<'a> Operators<'a> {
             mount --bind varlog /var/log
             [ ! -d /run/systemd ] || mount --bind empty /run/systemd
             mount --rbind dev /dev
+            if [ -d settings ]; then
+                mount -t tmpfs none empty
+                mkdir -m 0755 empty/upper empty/work
+                cp -a settings empty/upper/lgss
+                mount -t overlay -o lowerdir=/etc,upperdir=empty/upper,workdir=empty/work overlay /etc
+            fi
             exec \"$@\"";
         let mut command = Command::new("unshare");
         command.args(["--mount", "--propagation", "private", "sh", "-c", PREPARE, "sh", "setpriv"]);

@@ -1,0 +1,100 @@
+//! Runs one of the site's hooks for an operator.
+//!
+//! `lgss hook run` does it, as root; lgss_helper, which reads no settings, executes the `lgss` that it was installed with. The hook itself
+//! has no right of root's (src/hook).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::operation::{Delegable, RootRights, Undone};
+use super::programs::run;
+use crate::class::{self, classes};
+use crate::config::HookName;
+use crate::hook::NoHookResult;
+use crate::secret::Secret;
+
+/// The option of `lgss hook run` that says for whom, and has it print a [`HookReply`].
+pub(crate) const FOR_UID: &str = "--for-uid";
+/// How long a run may take, with the wait for others.
+const HOOK_RUN_LIMIT: Duration = Duration::from_secs(110);
+
+/// Runs a hook.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RunHook {
+    /// Its name.
+    pub name: HookName,
+}
+
+classes!(RunHook { name: public });
+
+/// What came of it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum HookReply {
+    /// Its result.
+    Result(Value),
+    /// Others are running hooks.
+    Busy,
+    /// There is none, whatever the reason.
+    Failed,
+}
+
+impl HookReply {
+    /// The reply for a run.
+    pub(crate) fn of(run: Result<Value, NoHookResult>) -> Self {
+        match run {
+            Ok(result) => Self::Result(result),
+            Err(NoHookResult::Busy) => Self::Busy,
+            Err(NoHookResult::Failed) => Self::Failed,
+        }
+    }
+
+    /// The run.
+    ///
+    /// # Errors
+    /// [`NoHookResult`].
+    pub(crate) fn result(self) -> Result<Value, NoHookResult> {
+        match self {
+            Self::Result(result) => Ok(result),
+            Self::Busy => Err(NoHookResult::Busy),
+            Self::Failed => Err(NoHookResult::Failed),
+        }
+    }
+}
+
+impl Delegable for RunHook {
+    const METHOD: &'static str = "hook";
+    type Answer = HookReply;
+
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
+
+    fn act(self, rights: &RootRights) -> Result<HookReply, Undone> {
+        let words = ["lgss", "hook", "run", FOR_UID].map(str::to_owned).into_iter();
+        let words = words.chain([rights.asked_by().to_string(), "--".to_owned(), self.name.to_string()]);
+        // Why there is no answer is for the log alone, which the program writes.
+        let said = run(words.collect(), None, HOOK_RUN_LIMIT).ok();
+        Ok(said.and_then(|said| serde_json::from_value(said).ok()).unwrap_or(HookReply::Failed))
+    }
+
+    fn words(&self) -> String {
+        format!("hook {}", self.name)
+    }
+
+    fn outcome(answer: &HookReply) -> String {
+        match answer {
+            HookReply::Result(_) => "done",
+            HookReply::Busy => "others are running hooks",
+            HookReply::Failed => "no result",
+        }
+        .to_owned()
+    }
+
+    fn as_root(&self) -> String {
+        format!("sudo lgss hook run {}", self.name)
+    }
+}
