@@ -61,7 +61,8 @@ bench-kcm:
 bench-helper:
 	scripts/setup
 	scripts/build
-	LGSS_HELPER_BIN='$(CURDIR)/target/dist/lgss_helper' cargo bench --features test-programs --bench helper
+	LGSS_BIN='$(CURDIR)/target/dist/lgss' LGSS_HELPER_BIN='$(CURDIR)/target/dist/lgss_helper' \
+	    cargo bench --profile dev --features test-programs --bench helper
 
 bench-vm:
 	scripts/setup

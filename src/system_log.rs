@@ -1,6 +1,6 @@
-//! Lines for the system log (syslog(3)) from programs that never wait for it.
+//! Lines for the system log (syslog(3)) from programs that do not wait for it, or not for long.
 //!
-//! Used by `lgss_agent`, `lgss_kcm` and `lgss_kinit`; the upcall's lines, which wait for a busy log within limits, are in
+//! Used by `lgss_agent`, `lgss_kcm`, `lgss_kinit`, `lgss_helper` and `lgss hook`; the upcall's lines, which wait for a busy log within limits, are in
 //! `upcall/outcome.rs`. Invariant: a line is one line, shorter than 1 KiB, without control characters; without a log all works the
 //! same.
 #![forbid(unsafe_code)]
@@ -8,6 +8,7 @@
 use std::io::ErrorKind;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use crate::text::{cut, escaped};
 
@@ -68,13 +69,29 @@ impl SystemLog {
         Self { program: self.program, path: self.path.clone(), socket, way: self.way }
     }
 
+    /// Writes a line. Waits for a busy log for at most two seconds: for programs that nobody else waits for.
+    pub(crate) fn write_patiently(&self, severity: LogSeverity, line: &str) {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        const LOOK: Duration = Duration::from_millis(10);
+        let end = Instant::now() + PATIENCE;
+        while self.try_to_write(severity, line).is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+            && Instant::now() < end
+        {
+            std::thread::sleep(LOOK);
+        }
+    }
+
     /// Writes a line, if the log takes it at once.
     pub(crate) fn write(&self, severity: LogSeverity, line: &str) {
+        let _ = self.try_to_write(severity, line);
+    }
+
+    fn try_to_write(&self, severity: LogSeverity, line: &str) -> std::io::Result<usize> {
         let (program, id) = (self.program, std::process::id());
         let line = escaped(line);
         let line = format!("<{}>{program}[{id}]: {}", FACILITY | severity as u8, cut(&line, LINE));
-        let Some(socket) = &self.socket else { return };
-        let _ = match self.way {
+        let Some(socket) = &self.socket else { return Ok(0) };
+        match self.way {
             LogWay::Unconnected => socket.send_to(line.as_bytes(), &self.path),
             LogWay::Connected => match socket.send(line.as_bytes()) {
                 Err(error) if error.kind() != ErrorKind::WouldBlock => {
@@ -82,7 +99,7 @@ impl SystemLog {
                 }
                 sent => sent,
             },
-        };
+        }
     }
 }
 

@@ -112,6 +112,12 @@ pub(crate) fn shell_word(path: &Path) -> String {
     }
 }
 
+/// A number of things: `1 key`, `2 keys`.
+#[cfg(feature = "upcall")]
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Longest line that is shown, in bytes: its author is not trusted to be brief.
 pub(crate) const SHOWN_LIMIT: usize = 500;
 

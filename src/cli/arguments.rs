@@ -253,7 +253,7 @@ pub(crate) enum HookCommand {
     /// Run a hook and print its result as JSON (root, and members of lgss_helper's group)
     ///
     /// Hooks are programs in /etc/lgss/hooks.d; lgss.toml(5) says what they may do. Whatever goes wrong, the command says only
-    /// that there is no result; the log of this machine has the reason. After a failure no other hook runs for a few seconds.
+    /// that there is no result; lgss log, as root, has the reason. A failure takes some seconds, for which other runs wait.
     #[command(after_help = after_help!("lgss hook run check-servers"))]
     Run(HookRunArgs),
 }
@@ -262,13 +262,13 @@ pub(crate) enum HookCommand {
 #[derive(Debug, Args)]
 pub(crate) struct HookRunArgs {
     /// The hook's name
-    #[arg(value_name = "NAME")]
-    pub name: HookName,
+    #[arg(value_name = "NAME", required_unless_present = "for_uid")]
+    pub name: Option<HookName>,
     /// Settings from this file [default: the file that the request-key rule names, else /etc/lgss/lgss.toml]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Run it for this uid, and print what lgss_helper passes on
-    #[arg(long, hide = true)]
+    /// Run the one that LGSS_HOOK names for this uid, and print what lgss_helper passes on
+    #[arg(long, hide = true, conflicts_with = "name")]
     pub for_uid: Option<u32>,
 }
 

@@ -50,7 +50,7 @@ Exit status:
   3  there is no ticket, or it has expired
   4  the upcall, the KDC or the server refuses the request
   5  KDC or server cannot be reached, or did not answer in time
-  6  the key or user does not exist or is not accessible, or the key does not hold a context
+  6  the key or user does not exist or is not accessible, the key does not hold a context, or you may not do this
   7  flush: a context could not be ended; list: a user's contexts could not be listed
   8  config check: there are errors
   9  try again: too many negotiations are running, your requests are paused after earlier failures, or the context was revoked while you waited; hook run: others are running hooks

@@ -53,7 +53,8 @@ pub(super) fn run(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<
     }
     let exit = if flush.keys.is_empty() { flush_all(flush, terminal) } else { flush_keys(flush, terminal) };
     // Root's requests have no pause; another user's is not ours to end.
-    if !flush.dry_run && flush.user.is_none() && !geteuid().is_root() {
+    let is_own = flush.user.as_deref().is_none_or(|user| matches!(Whose::of(user), Ok(Whose::Caller(_))));
+    if !flush.dry_run && is_own && !geteuid().is_root() {
         end_pause(terminal)?;
     }
     exit
@@ -128,10 +129,15 @@ fn flush_keys(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit
     let earnest = earnest(flush);
     let mut done = ending::end_named(&keys, earnest);
     let unseen: Vec<i32> = missing(&flush.keys, &done).map(|key| key.serial.raw()).collect();
+    let mut unasked = None;
     if !unseen.is_empty() {
         let (owners, selection) = (Owners::All, Selection::Keys(unseen));
-        let of_others = perform(Delegated::of_command(EndContexts { owners, selection, earnest }));
-        done.extend(of_others.into_iter().flatten().filter_map(|answer| answer.rows.ok()).flatten());
+        match perform(Delegated::of_command(EndContexts { owners, selection, earnest })) {
+            Ok(of_others) => {
+                done.extend(of_others.into_iter().filter_map(|answer| answer.rows.ok()).flatten())
+            }
+            Err(undone) => unasked = Some(undone),
+        }
     }
     print(&done, flush, terminal)?;
     let mut exit = if is_complete(&done) { Exit::Ok } else { Exit::Incomplete };
@@ -145,6 +151,9 @@ fn flush_keys(flush: &FlushArgs, terminal: &mut Terminal<'_>) -> io::Result<Exit
             )?;
         }
         exit = Exit::Unreadable;
+    }
+    if let Some(undone) = unasked {
+        refused("other users' keys were not looked at", &undone, terminal)?;
     }
     Ok(exit)
 }

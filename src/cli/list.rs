@@ -93,10 +93,7 @@ fn of_all(terminal: &mut Terminal<'_>) -> io::Result<(Vec<KeyReport>, Exit)> {
                 0 => "other users' contexts".to_owned(),
                 count => format!("contexts that {count} other users may have"),
             };
-            writeln!(terminal.err, "lgss: not shown: {others}: {refusal}")?;
-            if let Some(remedy) = &refusal.remedy {
-                writeln!(terminal.err, "  try:    {remedy}")?;
-            }
+            refused(&format!("not shown: {others}"), &refusal, terminal)?;
             Ok((all, Exit::Ok))
         }
     }

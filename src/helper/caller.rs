@@ -24,6 +24,11 @@ impl Caller {
     /// # Errors
     /// Those of getgroups(2).
     pub(super) fn of_process() -> Result<Self, Errno> {
+        // In a user namespace of its own it has neither rights nor a uid that means anything outside.
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        if !map.split_whitespace().eq(["0", "0", "4294967295"]) {
+            return Err(Errno::EPERM);
+        }
         let mut groups = getgroups()?;
         groups.push(getgid());
         // The effective group may be a program's, and says nothing about the user.

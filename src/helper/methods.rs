@@ -51,13 +51,15 @@ fn serve<O: Delegable>(session: &mut HelperSession, message: &PipeText) -> Resul
         Err(error) => return Err(session.refuse(Undone::plain(error.to_string()))),
     };
     let words = request.operation().words();
+    // Before it is done: what ends this process meanwhile leaves no act without a line.
+    session.note(LogSeverity::Info, &format!("asks for {words}"));
     match perform(request) {
         Ok(answer) => {
-            session.note(LogSeverity::Info, &format!("{words}: {}", O::outcome(&answer)));
+            session.note(LogSeverity::Info, &format!("{}: {words}", O::outcome(&answer)));
             Ok(session.pipe.answer(&HelperReply::Answer(answer), Instant::now() + ANSWER_LIMIT)?)
         }
         Err(refusal) => {
-            session.note(LogSeverity::Warning, &format!("{words}: {refusal}"));
+            session.note(LogSeverity::Warning, &format!("not done: {words}: {refusal}"));
             let reply = HelperReply::<O::Answer>::Refusal(refusal);
             Ok(session.pipe.answer(&reply, Instant::now() + ANSWER_LIMIT)?)
         }

@@ -58,10 +58,21 @@ impl HelperSession {
     fn serve(&mut self) -> Result<(), Ending> {
         let deadline = Instant::now() + ASKING_LIMIT;
         self.greet(deadline)?;
-        let message = self.receive(deadline)?;
+        let message = match self.receive(deadline) {
+            // Somebody who only wanted to know whether we are there.
+            Err(Ending::Pipe(PipeError::Ended)) => return Ok(()),
+            message => message?,
+        };
         let method = self.method(&message)?;
         if self.pipe.has_more() {
             return Err(self.refuse(Undone::plain("lgss_helper takes one request and nothing after it")));
+        }
+        if start::has_rights() && !start::take_slot(self.caller.uid()) {
+            let why = "you have as many requests running as one user may have, or /run/lgss cannot be used";
+            return Err(self.refuse(Undone::new(
+                why,
+                "try again when they have ended; lgss config check looks at /run/lgss",
+            )));
         }
         if let Err(errno) = start::take_rights(method.limit + ANSWER_LIMIT) {
             let why = format!("lgss_helper cannot take the rights of root: {}", errno.desc());
@@ -95,7 +106,6 @@ impl HelperSession {
     fn receive(&mut self, deadline: Instant) -> Result<PipeText, Ending> {
         match self.pipe.receive(REQUEST_BYTES, deadline) {
             Ok(message) => Ok(message),
-            // Somebody who only wanted to know whether we are there.
             Err(PipeError::Ended) => Err(PipeError::Ended.into()),
             Err(error) => Err(self.refuse(Undone::plain(error.to_string()))),
         }

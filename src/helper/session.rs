@@ -36,6 +36,6 @@ impl HelperSession {
     }
 
     pub(super) fn note(&self, severity: LogSeverity, what: &str) {
-        self.log.write(severity, &format!("uid {}: {what}", self.caller.uid()));
+        self.log.write_patiently(severity, &format!("uid {}: {what}", self.caller.uid()));
     }
 }

@@ -1,8 +1,9 @@
 //! What this program does to itself before it believes anything, and how it takes its rights.
 
 use std::fs::File;
-use std::io::{self, IsTerminal};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::path::Path;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -13,12 +14,14 @@ use nix::sys::stat::fstat;
 use nix::unistd::{Gid, Uid, alarm, dup2_stderr, setgroups, setresgid, setresuid};
 
 use super::caller::Caller;
+use crate::sys::files::{private_directory, subdirectory};
+use crate::sys::locks::LockFile;
 use crate::sys::{exec, jail, keyctl, process};
 
 /// Why there is nobody to serve.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum NobodyCalls {
-    /// Somebody started it in a shell.
+    /// Somebody started it by hand.
     ByHand,
     /// The kernel refuses what every process may do.
     Failed,
@@ -32,8 +35,7 @@ const BACKSTOP: u32 = 40;
 pub(super) fn prepare() -> Result<Caller, NobodyCalls> {
     let caller = Caller::of_process().map_err(|_| NobodyCalls::Failed)?;
     if !is_one_socket(io::stdin().as_fd(), io::stdout().as_fd()) {
-        let is_seen = io::stderr().is_terminal() || caller.uid().is_root();
-        return Err(if is_seen { NobodyCalls::ByHand } else { NobodyCalls::Failed });
+        return Err(NobodyCalls::ByHand);
     }
     settle().map_err(|_| NobodyCalls::Failed)?;
     Ok(caller)
@@ -67,8 +69,9 @@ fn is_one_socket(input: BorrowedFd<'_>, output: BorrowedFd<'_>) -> bool {
 /// EPERM if the file has not got the rights that it should have; those of the kernel.
 pub(super) fn take_rights(limit: Duration) -> Result<(), Errno> {
     let (root, roots) = (Uid::from_raw(0), Gid::from_raw(0));
-    // The caller's terminal ends nothing any more. It fails for the first process of a session, which has none.
+    // The caller's terminal, cgroup and score end nothing any more. A leader of a session or group keeps its terminal.
     let _ = nix::unistd::setsid();
+    process::ignore_terminal();
     setgroups(&[])?;
     setresgid(roots, roots, roots)?;
     setresuid(root, root, root)?;
@@ -79,6 +82,39 @@ pub(super) fn take_rights(limit: Duration) -> Result<(), Errno> {
         Ok(_) | Err(Errno::ENOSYS) => {}
         Err(errno) => return Err(errno),
     }
+    leave_cgroup();
+    jail::set_oom_score(jail::OomScore::Normal);
     alarm::set(u32::try_from(limit.as_secs()).unwrap_or(BACKSTOP));
     Ok(())
+}
+
+/// Leaves the caller's cgroup, which may be the caller's to freeze or kill (cgroups(7)), for the root of the hierarchy. Where that is
+/// not to be had, as in a container or without version 2, the caller keeps that power.
+fn leave_cgroup() {
+    for hierarchy in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        // Never makes the file.
+        let procs = File::options().write(true).open(Path::new(hierarchy).join("cgroup.procs"));
+        let _ = procs.and_then(|mut procs| procs.write_all(b"0"));
+    }
+}
+
+/// Whether the kernel has given this process its file's rights.
+pub(super) fn has_rights() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
+/// State of lgss, which is root's alone.
+const RUN_DIR: &str = "/run/lgss";
+/// Most helpers of one user: from here on they do not count among the user's own processes.
+const SLOTS: u16 = 8;
+
+/// Takes one of the user's slots for as long as this process lives. Returns whether one was free.
+pub(super) fn take_slot(uid: Uid) -> bool {
+    let Ok(run) = private_directory(Path::new(RUN_DIR)) else { return false };
+    let Ok(directory) = subdirectory(run.as_fd(), "helper") else { return false };
+    let Ok(lock) = LockFile::open(directory.as_fd(), &uid.to_string()) else { return false };
+    let taken = lock.try_take_any(0..SLOTS).unwrap_or(false);
+    // The kernel gives it back.
+    std::mem::forget(lock);
+    taken
 }

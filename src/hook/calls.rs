@@ -4,7 +4,7 @@
 
 use nix::errno::Errno;
 
-use crate::sys::call_filter::{CallAnswer, CallRules};
+use crate::sys::call_filter::{Argument, CallAnswer, CallRules};
 use crate::sys::call_groups::{foreign, hide_clone3, with_namespaces};
 use crate::sys::errno::errno_of;
 use crate::sys::own_view::Reach;
@@ -22,6 +22,8 @@ pub(super) fn refuse_calls(reach: Reach) -> Result<(), Errno> {
 
 fn refused(reach: Reach) -> CallRules {
     let rules = with_namespaces(foreign()).calls(&[libc::SYS_add_key, libc::SYS_keyctl]);
+    // What ends a hook with its caller stays.
+    let rules = rules.call_with(libc::SYS_prctl, &[Argument::Is(0, libc::PR_SET_PDEATHSIG.unsigned_abs())]);
     match reach {
         Reach::Itself => rules.calls(&[libc::SYS_socket]),
         Reach::Network => rules,

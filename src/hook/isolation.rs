@@ -3,7 +3,6 @@
 //! Invariant: nothing of the site's is executed before the last step, and no step is left out.
 #![forbid(unsafe_code)]
 
-use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
@@ -14,7 +13,6 @@ use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
 
 use super::calls::refuse_calls;
 use super::failure::{HookFailure, IsolationStep};
-use crate::config::HookName;
 use crate::identity::system_user::SystemUser;
 use crate::sys::exec::{Execution, NotExecuted};
 use crate::sys::jail::{self, OomScore};
@@ -49,11 +47,9 @@ pub(super) struct HookEnds {
 }
 
 /// What a hook's process becomes.
-pub(super) struct Isolation<'a> {
+pub(super) struct Isolation {
     /// The verified file.
     pub(super) program: OwnedFd,
-    /// Its only word.
-    pub(super) name: &'a HookName,
     /// Whose rights it has.
     pub(super) account: SystemUser,
     /// Most processes of that user, if they are all hooks'.
@@ -66,7 +62,7 @@ pub(super) struct Isolation<'a> {
     pub(super) caller: Process,
 }
 
-impl Isolation<'_> {
+impl Isolation {
     /// Becomes the hook, or reports the obstacle and ends.
     pub(super) fn become_hook(self, ends: HookEnds) -> ! {
         let prepared = self.prepare(&ends);
@@ -75,9 +71,8 @@ impl Isolation<'_> {
             report(obstacle, step, errno);
             process::end(1)
         }
-        // Its characters are those of a name, so there is no NUL among them.
-        let word = CString::new(self.name.as_str()).unwrap_or_default();
-        let argv = [word.as_c_str()];
+        // Everybody can read the words of a process, and nobody is to learn the names of hooks.
+        let argv = [c"hook"];
         let execution = Execution {
             program: self.program,
             name: "",

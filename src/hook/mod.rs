@@ -23,3 +23,4 @@ pub(crate) use failure::HookFailure;
 pub(crate) use fields::{CacheAnswer, CacheInput, HostAnswer, HostInput, OPERATOR_FIELDS};
 pub(crate) use operator::{NoHookResult, run_for_operator};
 pub(crate) use run::{HookCall, HookOutput, RunsAs, run};
+pub(crate) use verify::could_run;

@@ -29,7 +29,7 @@ pub(crate) enum NoHookResult {
     #[error("another hook is running, or failed a moment ago; try again")]
     Busy,
     /// There is none, whatever the reason.
-    #[error("the hook does not exist, may not be run, or failed; the log of this machine has the reason")]
+    #[error("the hook does not exist, may not be run, or failed; as root, lgss log has the reason")]
     Failed,
 }
 

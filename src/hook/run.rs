@@ -89,7 +89,6 @@ pub(crate) fn run<I: Serialize>(call: &HookCall<'_, I>, hooks: &Hooks) -> Result
     let reach = if hooks.network.contains(call.name) { Reach::Network } else { Reach::Itself };
     let isolation = Isolation {
         program,
-        name: call.name,
         account,
         processes,
         reach,

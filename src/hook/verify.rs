@@ -13,7 +13,7 @@ use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use super::failure::HookRefusal;
-use crate::config::HookName;
+use crate::config::{HookName, Hooks};
 
 /// Most links on the way to a file, the kernel's limit (path_resolution(7)).
 const MOST_LINKS: usize = 40;
@@ -35,6 +35,14 @@ pub(super) fn verified(directory: &Path, name: &HookName) -> Result<OwnedFd, Hoo
     }
     // The path ended with a directory.
     Err(HookRefusal::NotRegular(walk.place()))
+}
+
+/// Whether a run would find a file that it may execute.
+///
+/// # Errors
+/// [`HookRefusal`].
+pub(crate) fn could_run(name: &HookName, hooks: &Hooks) -> Result<(), HookRefusal> {
+    verified(&hooks.directory, name).map(drop)
 }
 
 /// A way through directories that are open.

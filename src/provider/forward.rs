@@ -94,6 +94,12 @@ fn without_group(helper: &Path, as_root: &str) -> Undone {
     let group = Group::from_gid(Gid::from_raw(gid)).ok().flatten();
     let name = group.as_ref().map_or_else(|| gid.to_string(), |group| quoted(&group.name).into_owned());
     let user = User::from_uid(getuid()).ok().flatten().map(|user| user.name);
+    if gid == 0 {
+        return Undone::new(
+            "you are not root, and lgss_helper belongs to group root, so it serves root alone",
+            format!("{as_root}; lgss config check says how to lend rights to a group"),
+        );
+    }
     if is_member_now(gid) {
         return Undone::new(
             format!(

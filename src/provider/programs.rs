@@ -16,12 +16,15 @@ use crate::class::{self, classes};
 use crate::ctx::request::Service;
 use crate::identity::system_user::{SystemUser, group_of};
 use crate::secret::Secret;
-use crate::selftest::trial::{TrialFault, output_of};
+use crate::selftest::trial::{ProgramRun, TrialFault, output_of};
+use crate::text::counted;
 
 /// The option of `lgss caches` that prints what was found as lgss_helper passes it on.
 pub(crate) const FOUND: &str = "--found";
 /// How long the search in a user's caches may take; it gives up by itself before.
 const CACHES_LIMIT: Duration = Duration::from_secs(40);
+/// Most that is read of either.
+const ANSWER_BYTES: usize = 1024 * 1024;
 /// How long all checks may take.
 const CHECK_LIMIT: Duration = Duration::from_secs(60);
 
@@ -55,7 +58,13 @@ impl Delegable for ShowCaches {
         if let Some(target) = &self.target {
             words.extend(["--target".to_owned(), target.to_string()]);
         }
-        run(words, Some(SystemUser { uid, gid }), CACHES_LIMIT)
+        run(Run {
+            words,
+            environment: Vec::new(),
+            account: Some(SystemUser { uid, gid }),
+            limit: CACHES_LIMIT,
+            most: ANSWER_BYTES,
+        })
     }
 
     fn words(&self) -> String {
@@ -93,7 +102,8 @@ impl Delegable for CheckInstallation {
     }
 
     fn act(self, _: &RootRights) -> Result<Value, Undone> {
-        run(["lgss", "config", "check", "--json"].map(str::to_owned).into(), None, CHECK_LIMIT)
+        let words = ["lgss", "config", "check", "--json"].map(str::to_owned).into();
+        run(Run { words, environment: Vec::new(), account: None, limit: CHECK_LIMIT, most: ANSWER_BYTES })
     }
 
     fn words(&self) -> String {
@@ -101,7 +111,7 @@ impl Delegable for CheckInstallation {
     }
 
     fn outcome(answer: &Value) -> String {
-        format!("{} findings", answer.as_array().map_or(0, Vec::len))
+        counted(answer.as_array().map_or(0, Vec::len), "finding")
     }
 
     fn as_root(&self) -> String {
@@ -109,12 +119,32 @@ impl Delegable for CheckInstallation {
     }
 }
 
-pub(super) fn run(words: Vec<String>, account: Option<SystemUser>, limit: Duration) -> Result<Value, Undone> {
+/// A run of `lgss`.
+pub(super) struct Run {
+    /// Its words.
+    pub words: Vec<String>,
+    /// Its environment.
+    pub environment: Vec<Vec<u8>>,
+    /// Whose rights it has; without one root's.
+    pub account: Option<SystemUser>,
+    /// How long it may take.
+    pub limit: Duration,
+    /// Most bytes that are read of it: what runs as a user may write anything.
+    pub most: usize,
+}
+
+/// The JSON that `lgss` prints.
+///
+/// # Errors
+/// [`Undone`].
+pub(super) fn run(run: Run) -> Result<Value, Undone> {
     let program = beside(Installed::Lgss);
+    let Run { words, environment, account, limit, most } = run;
     let faulty = |fault: &dyn std::fmt::Display| Undone::plain(format!("{}: {fault}", program.display()));
-    let said = output_of(&program, words, account, limit).map_err(|fault| match fault {
-        TrialFault::Silent => faulty(&format_args!("it does not answer within {} s", limit.as_secs())),
-        fault => faulty(&fault),
-    })?;
+    let said = output_of(ProgramRun { program: &program, words, environment, account, limit, most })
+        .map_err(|fault| match fault {
+            TrialFault::Silent => faulty(&format_args!("it does not answer within {} s", limit.as_secs())),
+            fault => faulty(&fault),
+        })?;
     serde_json::from_slice(&said).map_err(|_| faulty(&"its answer is no JSON"))
 }

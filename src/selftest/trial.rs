@@ -1,8 +1,9 @@
 //! Tries our programs without a request: starts them as the upcall starts the worker, by an account without rights,
 //! and reads what they report about themselves.
 //!
-//! The worker's part is src/worker/self_test.rs. [`output_of`] runs `lgss` in the same way for others (src/provider). Invariant: a
-//! program that is tried never runs as root, has no longer than [`TRIAL_LIMIT`], and changes nothing.
+//! The worker's part is src/worker/self_test.rs. Invariant: a program that is tried never runs as root, has no longer than
+//! [`TRIAL_LIMIT`], and changes nothing. [`output_of`] runs other programs in the same way for src/provider, within limits of its caller's,
+//! and as root where it is told so.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -32,7 +33,7 @@ pub(crate) const TRIAL_LIMIT: Duration = Duration::from_secs(10);
 /// Longest wait for the end of a program that was killed.
 const TRIAL_KILL_LIMIT: Duration = Duration::from_secs(2);
 /// Most bytes that are read from each pipe.
-const SAID_LIMIT: usize = 32 * 1024 * 1024;
+const SAID_LIMIT: usize = 256 * 1024;
 /// The first of the descriptors that are handed over.
 const FIRST_HANDED: i32 = 3;
 /// Uid and gid of nobody, who stands in for a machine user that does not exist.
@@ -144,7 +145,7 @@ pub(crate) fn worker(config: &Config, keytabs: Vec<(String, OwnedFd)>) -> Result
     }
     let mut environment = b"KRB5_CONFIG=".to_vec();
     environment.extend_from_slice(config.krb5_config.as_os_str().as_bytes());
-    let trial = Trial { words, environment: vec![environment], handed, limit: TRIAL_LIMIT };
+    let trial = Trial { words, environment: vec![environment], handed, ..Trial::plain() };
     let said = trial.run(&config.worker, of_root(config))?;
     report(&said.out).ok_or_else(|| said.fault(WORKER))
 }
@@ -161,29 +162,44 @@ pub(super) fn report(out: &[u8]) -> Option<SelfTestReport> {
 #[cfg(feature = "tools")]
 pub(crate) fn upcall_version(program: &Path, config: &Config) -> Result<String, TrialFault> {
     let words = vec!["lgss_keyring".to_owned(), "--version".to_owned()];
-    let trial = Trial { words, environment: Vec::new(), handed: Vec::new(), limit: TRIAL_LIMIT };
+    let trial = Trial { words, ..Trial::plain() };
     let said = trial.run(program, of_root(config))?;
     let text = String::from_utf8_lossy(&said.out);
     let version = text.strip_prefix(UPCALL).and_then(|rest| rest.lines().next());
     version.map(str::to_owned).ok_or_else(|| said.fault("lgss_keyring"))
 }
 
-/// What a program of ours writes to its standard output, however it ends, if it writes something within the limit. It gets these
-/// words, no environment and no input; run by root, as that account, or as root if there is none.
+/// A program to run for what it writes: with these words, this environment and no input.
+#[derive(Debug)]
+pub(crate) struct ProgramRun<'a> {
+    /// The program.
+    pub program: &'a Path,
+    /// Its words, the first of which is its name.
+    pub words: Vec<String>,
+    /// Its environment, `NAME=VALUE` each.
+    pub environment: Vec<Vec<u8>>,
+    /// Whose rights it has, if root runs it; without one it stays root.
+    pub account: Option<SystemUser>,
+    /// How long it may take.
+    pub limit: Duration,
+    /// Most bytes that are read of it.
+    pub most: usize,
+}
+
+/// What the program writes to its standard output, however it ends, if it writes something in time.
 ///
 /// # Errors
-/// [`TrialFault`].
-pub(crate) fn output_of(
-    program: &Path,
-    words: Vec<String>,
-    account: Option<SystemUser>,
-    limit: Duration,
-) -> Result<Vec<u8>, TrialFault> {
-    let trial = Trial { words, environment: Vec::new(), handed: Vec::new(), limit };
-    let said = trial.run(program, account)?;
-    let answers =
-        matches!(said.ended, Some(WaitStatus::Exited(_, status)) if status == 0 || !said.out.is_empty());
-    if answers { Ok(said.out) } else { Err(said.fault("lgss")) }
+/// [`TrialFault`]; of one that ends without an answer, its first complaint.
+pub(crate) fn output_of(run: ProgramRun<'_>) -> Result<Vec<u8>, TrialFault> {
+    let ProgramRun { program, words, environment, account, limit, most } = run;
+    let said = Trial { words, environment, limit, most, ..Trial::plain() }.run(program, account)?;
+    match said.ended {
+        Some(WaitStatus::Exited(_, status)) if status == 0 || !said.out.is_empty() => Ok(said.out),
+        Some(WaitStatus::Exited(_, status)) => {
+            Err(TrialFault::Died { how: format!("ends with status {status}"), said: said.complaint() })
+        }
+        _ => Err(said.fault("it")),
+    }
 }
 
 /// One program to be tried.
@@ -192,6 +208,7 @@ struct Trial {
     environment: Vec<Vec<u8>>,
     handed: Vec<OwnedFd>,
     limit: Duration,
+    most: usize,
 }
 
 /// Its output, and how it ended.
@@ -202,10 +219,15 @@ struct TrialOutput {
 }
 
 impl TrialOutput {
+    /// The first line that it wrote to standard error.
+    fn complaint(&self) -> String {
+        let text = String::from_utf8_lossy(&self.err);
+        text.lines().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned()
+    }
+
     /// The fault of a program that has not answered as it should.
     fn fault(&self, expected: &'static str) -> TrialFault {
-        let text = String::from_utf8_lossy(&self.err);
-        let complaint = text.lines().find(|line| !line.trim().is_empty()).unwrap_or("").to_owned();
+        let complaint = self.complaint();
         match self.ended {
             None => TrialFault::Silent,
             Some(WaitStatus::Exited(_, 127)) if complaint.contains("shared librar") => {
@@ -227,10 +249,21 @@ struct Pipes<T> {
 }
 
 impl Trial {
+    /// One without words.
+    fn plain() -> Self {
+        Self {
+            words: Vec::new(),
+            environment: Vec::new(),
+            handed: Vec::new(),
+            limit: TRIAL_LIMIT,
+            most: SAID_LIMIT,
+        }
+    }
+
     /// Runs it as that account; without one with the ids that the process has.
     fn run(self, program: &Path, account: Option<SystemUser>) -> Result<TrialOutput, TrialFault> {
         let program: OwnedFd = open_trusted(program, OFlag::O_PATH)?.into();
-        let limit = self.limit;
+        let bounds = (self.limit, self.most);
         let start = |errno| TrialFault::Start("pipe", errno);
         let (out, out_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
         let (err, err_end) = pipe2(OFlag::O_CLOEXEC).map_err(start)?;
@@ -238,12 +271,15 @@ impl Trial {
         let ours = Pipes { out, err, obstacle };
         let theirs = Pipes { out: out_end, err: err_end, obstacle: obstacle_end };
         // Only root can make a PID namespace.
-        match fork::fork_confined().or_else(|_| fork::fork()).map_err(|e| TrialFault::Start("fork", e))? {
+        let stays_root = account.is_none() && geteuid().is_root();
+        // What stays root may leave a process behind, as that which keeps a lock.
+        let forked = if stays_root { fork::fork() } else { fork::fork_confined().or_else(|_| fork::fork()) };
+        match forked.map_err(|e| TrialFault::Start("fork", e))? {
             ForkResult::Child => self.become_program(program, account, theirs),
             ForkResult::Parent { child } => {
                 drop((theirs, program));
                 let uid = account.map_or(geteuid(), |account| account.uid);
-                collect(child, ours, (uid, limit))
+                collect(child, ours, uid, bounds)
             }
         }
     }
@@ -317,12 +353,13 @@ fn account(config: &Config) -> SystemUser {
 fn collect(
     pid: nix::unistd::Pid,
     pipes: Pipes<OwnedFd>,
-    (uid, limit): (Uid, Duration),
+    uid: Uid,
+    (limit, most): (Duration, usize),
 ) -> Result<TrialOutput, TrialFault> {
     let process = Process::open(pid).map_err(|errno| TrialFault::Start("process", errno))?;
     let deadline = Instant::now() + limit;
     let Pipes { out, err, obstacle } = pipes;
-    let [out, err, obstacle] = read_all([out.into(), err.into(), obstacle.into()], deadline);
+    let [out, err, obstacle] = read_all([out.into(), err.into(), obstacle.into()], deadline, most);
     let in_time = process.wait_for_end(deadline.saturating_duration_since(Instant::now()));
     if !in_time {
         let _ = process.kill();
@@ -341,7 +378,7 @@ fn collect(
 }
 
 /// Reads each pipe until its end, the limit or the deadline.
-fn read_all(mut pipes: [File; 3], deadline: Instant) -> [Vec<u8>; 3] {
+fn read_all(mut pipes: [File; 3], deadline: Instant, most: usize) -> [Vec<u8>; 3] {
     let mut said = [Vec::new(), Vec::new(), Vec::new()];
     let mut open = [true; 3];
     let mut part = [0; 4096];
@@ -363,7 +400,7 @@ fn read_all(mut pipes: [File; 3], deadline: Instant) -> [Vec<u8>; 3] {
                 continue;
             };
             match pipe.read(&mut part) {
-                Ok(length) if length > 0 && said.len() < SAID_LIMIT => {
+                Ok(length) if length > 0 && said.len() < most => {
                     said.extend_from_slice(part.get(..length).unwrap_or_default());
                 }
                 _ => *open = false,

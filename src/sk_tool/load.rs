@@ -55,7 +55,9 @@ fn say_who_has(file: &FileOfKey, err: &mut dyn Write) -> Result<(), SkFailure> {
     if file.check_mode()? {
         remark(err, format_args!("everybody can read {path}: chmod 0400 {word}"));
     }
-    if !Uid::from_raw(owner).is_root() {
+    // A member of the helper's group loads keys of its own, and nothing can be done about that.
+    let is_ones_own = Uid::from_raw(owner) == Uid::current();
+    if !Uid::from_raw(owner).is_root() && !is_ones_own {
         let owner = person(owner);
         remark(
             err,

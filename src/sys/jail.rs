@@ -63,7 +63,7 @@ pub(crate) fn restore_limits() {
     const MIB: u64 = 1024 * 1024;
     let none = nix::sys::resource::RLIM_INFINITY;
     let limits = [
-        (Resource::RLIMIT_AS, none),
+        (Resource::RLIMIT_AS, 1024 * MIB),
         (Resource::RLIMIT_DATA, none),
         (Resource::RLIMIT_FSIZE, none),
         (Resource::RLIMIT_CPU, 120),

@@ -251,6 +251,17 @@ pub(super) fn wait_until_ready(set: &mut [PollFd<'_>], deadline: Instant) -> Res
     }
 }
 
+/// Ignores what a terminal sends to the processes before it, and a limit of files' size, of which a write then says; those who execute a
+/// program reset that.
+pub(crate) fn ignore_terminal() {
+    use Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ};
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU, SIGXFSZ] {
+        let action = SigAction::new(SigHandler::SigIgn, SaFlags::empty(), SigSet::empty());
+        // SAFETY: no function of ours.
+        let _ = unsafe { nix::sys::signal::sigaction(signal, &action) };
+    }
+}
+
 /// Stops the interval timers that came with this process (setitimer(2)): they survive exec.
 pub(crate) fn clear_timers() {
     // SAFETY: a structure of plain numbers, for which zeros mean that the timer is off.
@@ -261,7 +272,11 @@ pub(crate) fn clear_timers() {
     }
 }
 
-/// Resets inherited signals, umask and working directory to a known state (rule S7). SIGPIPE is ignored: whoever writes to a
+/// The timer slack that processes have (prctl(2)), in nanoseconds. A greater one, which survives exec, would make every wait as long as its
+/// starter likes.
+const USUAL_SLACK: u64 = 50_000;
+
+/// Resets inherited signals, timer slack, umask and working directory to a known state (rule S7). SIGPIPE is ignored: whoever writes to a
 /// process that has ended gets EPIPE.
 pub(crate) fn reset_inherited() {
     reset_inherited_but(&SigSet::empty());
@@ -276,6 +291,7 @@ pub(crate) fn reset_inherited_but(blocked: &SigSet) {
         let _ = unsafe { nix::sys::signal::sigaction(signal, &action(handler)) };
     }
     let _ = blocked.thread_set_mask();
+    let _ = nix::sys::prctl::set_timerslack(USUAL_SLACK);
     // nix's wrapper panics at a result that is no mode; this one is not needed.
     // SAFETY: a number.
     unsafe { libc::umask(0o077) };

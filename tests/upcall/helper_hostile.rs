@@ -205,7 +205,7 @@ fn only_a_socket_of_lgss_is_served(shared: &Shared) {
     );
     let said = operators.run(Membership::Member, &script);
     let said = String::from_utf8_lossy(&said.stdout).into_owned();
-    assert!(!said.contains("answer") && said.contains("null 1") && said.contains("closed 1"), "{said}");
+    assert!(!said.contains("answer") && said.contains("null 2") && said.contains("closed 2"), "{said}");
     // Two sockets are not one.
     let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
     let (_kept, another) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -215,7 +215,7 @@ fn only_a_socket_of_lgss_is_served(shared: &Shared) {
         .stdout(std::os::fd::OwnedFd::from(another))
         .status()
         .unwrap();
-    assert_eq!(ended.code(), Some(1));
+    assert_eq!(ended.code(), Some(2));
     drop(ours);
 }
 
@@ -244,6 +244,11 @@ fn no_one_can_stop_a_helper_that_has_taken_its_rights(shared: &Shared) {
             .output()
             .unwrap();
         assert!(!killed.status.success(), "{what}: {killed:?}");
+    }
+    // Nor does what a terminal sends to a leader of its session, which keeps it.
+    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU};
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTSTP, SIGTTIN, SIGTTOU] {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.try_into().unwrap()), signal).unwrap();
     }
     let status = ids();
     assert!(status.contains("Groups:\t \n") || status.contains("Groups:\t\n"), "{status}");

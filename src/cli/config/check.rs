@@ -10,7 +10,7 @@ use crate::cli::arguments::ConfigCheckArgs;
 use crate::cli::exit::Exit;
 use crate::config::settings_file;
 use crate::provider::programs::CheckInstallation;
-use crate::provider::{Delegated, RootRights, perform};
+use crate::provider::{Delegated, RootRights, Undone, perform};
 use crate::selftest::finding::{Finding, Severity};
 use crate::selftest::settings;
 use crate::terminal::{Terminal, results};
@@ -22,7 +22,8 @@ pub(crate) fn run(check: &ConfigCheckArgs, terminal: &mut Terminal<'_>) -> io::R
         return Ok(Exit::Usage);
     }
     let findings = match by_helper(check) {
-        Some(findings) => findings,
+        Some(Ok(findings)) => findings,
+        Some(Err(undone)) => inspect_alone(check, &undone),
         None => inspect(check),
     };
     if check.json {
@@ -39,13 +40,24 @@ pub(crate) fn run(check: &ConfigCheckArgs, terminal: &mut Terminal<'_>) -> io::R
 
 /// What lgss_helper finds with the rights of root, for those whom it serves; all others look with their own. A file or directory
 /// on the command line is not for root to open.
-fn by_helper(check: &ConfigCheckArgs) -> Option<Vec<Finding>> {
+fn by_helper(check: &ConfigCheckArgs) -> Option<Result<Vec<Finding>, Undone>> {
     let is_plain = check.config.is_none() && check.root == Path::new("/");
     if !is_plain || RootRights::of_process().is_some() {
         return None;
     }
-    let found = perform(Delegated::of_command(CheckInstallation {})).ok()?;
-    serde_json::from_value(found).ok()
+    let found = perform(Delegated::of_command(CheckInstallation {}));
+    Some(found.and_then(|found| {
+        serde_json::from_value(found).map_err(|_| Undone::plain("the answer of lgss_helper makes no sense"))
+    }))
+}
+
+/// What the caller sees, and that it is not all.
+fn inspect_alone(check: &ConfigCheckArgs, undone: &Undone) -> Vec<Finding> {
+    let mut findings = inspect(check);
+    let what = format_args!("checked as uid {}: {undone}", nix::unistd::geteuid());
+    let remedy = undone.remedy.as_deref().unwrap_or("sudo lgss config check");
+    findings.insert(0, Finding::warning("rights", what, remedy));
+    findings
 }
 
 fn counted(count: usize, what: &str) -> String {

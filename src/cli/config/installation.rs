@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use super::trial::{self, LustreService};
-use super::{cache_server, contradictions, quotas};
+use super::{cache_server, contradictions, hooks, quotas};
 use crate::config::{Config, WorkerSandbox};
 use crate::gss::krb5_conf::{self, ConfReader, Effect};
 use crate::selftest::finding::{Finding, Severity};
@@ -50,6 +50,7 @@ pub(super) fn check(config: &Config, file: &str, lustre: LustreService) -> Vec<F
         account::check(&config.machine_user),
         log_socket(&config.log.socket),
     ]);
+    findings.extend(hooks::findings(config));
     findings.extend(contradictions::findings(config, file));
     findings.extend(cache_server::findings(config, Path::new(file)));
     findings

@@ -10,6 +10,7 @@ mod examples;
 #[cfg(feature = "test-programs")]
 pub(super) mod fuzz;
 mod helper;
+mod hooks;
 mod installation;
 mod quotas;
 mod rule;

@@ -16,6 +16,7 @@ use crate::ctx::request::Service;
 use crate::ctx::visible::{self, Visible};
 use crate::provider::operation::{Delegable, RootRights, Undone};
 use crate::secret::Secret;
+use crate::text::counted;
 
 /// Which contexts of a user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,7 +71,10 @@ impl Delegable for EndContexts {
             Selection::All => "all contexts".to_owned(),
             Selection::Service(service) => format!("contexts with {service}"),
             Selection::Keys(keys) => {
-                format!("keys {}", keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+                const NAMED: usize = 10;
+                let named: Vec<_> = keys.iter().take(NAMED).map(ToString::to_string).collect();
+                let more = if keys.len() > NAMED { ", …" } else { "" };
+                format!("{} {}{more}", counted(keys.len(), "key"), named.join(", "))
             }
         };
         let trial = if self.earnest == Earnest::DryRun { ", dry run" } else { "" };
@@ -80,7 +84,7 @@ impl Delegable for EndContexts {
     fn outcome(answer: &Self::Answer) -> String {
         let rows = || answer.iter().filter_map(|user| user.rows.as_ref().ok()).flatten();
         let kept = rows().filter(|row| row.outcome == FlushOutcome::Kept).count();
-        format!("{} contexts, {kept} of them kept", rows().count())
+        format!("{}, {kept} of them kept", counted(rows().count(), "context"))
     }
 
     fn as_root(&self) -> String {

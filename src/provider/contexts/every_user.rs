@@ -40,6 +40,8 @@ pub(super) fn ask<T: Serialize + DeserializeOwned>(
     };
     match owners {
         Owners::One(0) => Ok(vec![UserAnswer { uid: 0, rows: Ok(rows()) }]),
+        // Looking makes keyrings, which stay: not for somebody who has none.
+        Owners::One(uid) if !has_keys(uid) => Ok(vec![UserAnswer { uid, rows: Ok(Vec::new()) }]),
         Owners::One(uid) => {
             let rows = as_user(ids(uid), in_child).map_err(|error| error.to_string());
             Ok(vec![UserAnswer { uid, rows }])
@@ -60,6 +62,10 @@ pub(super) fn ask<T: Serialize + DeserializeOwned>(
             Ok(answers)
         }
     }
+}
+
+fn has_keys(uid: u32) -> bool {
+    std::fs::read_to_string(KEY_USERS).is_ok_and(|users| uids(&users).any(|user| user == uid))
 }
 
 /// Number of other users with keys, as far as the kernel shows them to the caller.

@@ -9,6 +9,7 @@ use super::seen;
 use crate::class::{self, classes};
 use crate::provider::operation::{Delegable, RootRights, Undone};
 use crate::secret::Secret;
+use crate::text::counted;
 
 /// Lists contexts.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ impl Delegable for ListContexts {
 
     fn outcome(answer: &Self::Answer) -> String {
         let rows = answer.iter().filter_map(|user| user.rows.as_ref().ok());
-        format!("{} contexts", rows.map(Vec::len).sum::<usize>())
+        counted(rows.map(Vec::len).sum::<usize>(), "context")
     }
 
     fn as_root(&self) -> String {

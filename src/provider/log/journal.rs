@@ -9,13 +9,15 @@ use nix::unistd::{Gid, Uid};
 
 use crate::identity::system_user::SystemUser;
 use crate::provider::operation::Undone;
-use crate::selftest::trial::output_of;
+use crate::selftest::trial::{ProgramRun, output_of};
 
 /// Where journald listens, and where it keeps the journal, over restarts or not.
 const LISTENS: &str = "/run/systemd/journal/socket";
 const KEPT: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 const JOURNAL_LIMIT: Duration = Duration::from_secs(30);
+/// Most that is read of it.
+const JOURNAL_BYTES: usize = 16 * 1024 * 1024;
 const NOBODY: u32 = 65534;
 
 /// The last lines of these programs, as `journalctl -o short-iso` writes them; `None` where there is no journal.
@@ -33,7 +35,15 @@ pub(super) fn text(lines: u32, programs: &[&str]) -> Result<Option<String>, Undo
     let fixed = ["journalctl", "--quiet", "--no-pager", "--output=short-iso"].map(str::to_owned);
     let of_programs = programs.iter().flat_map(|program| ["-t".to_owned(), (*program).to_owned()]);
     let words = fixed.into_iter().chain([format!("--lines={lines}")]).chain(of_programs);
-    match output_of(Path::new(JOURNALCTL), words.collect(), Some(account), JOURNAL_LIMIT) {
+    let run = ProgramRun {
+        program: Path::new(JOURNALCTL),
+        words: words.collect(),
+        environment: Vec::new(),
+        account: Some(account),
+        limit: JOURNAL_LIMIT,
+        most: JOURNAL_BYTES,
+    };
+    match output_of(run) {
         Ok(said) => Ok(Some(String::from_utf8_lossy(&said).into_owned())),
         Err(error) => Err(Undone::plain(format!("{JOURNALCTL}: {error}"))),
     }

@@ -9,15 +9,19 @@ use super::{files, journal};
 use crate::class::{self, classes};
 use crate::provider::operation::{Delegable, RootRights, Undone};
 use crate::secret::Secret;
-use crate::text::{cut, escaped};
+use crate::text::{counted, cut, escaped};
 
 /// Most lines of one answer.
 pub(crate) const LINES_LIMIT: u32 = 10_000;
 /// Longest line that is passed on, in bytes.
 const LINE: usize = 4096;
 /// Programs whose lines these are.
-const PROGRAMS: [&str; 6] =
-    ["lgss_keyring", "lgss_negotiate", "lgss_kcm", "lgss_agent", "lgss_kinit", "lgss_helper"];
+const PROGRAMS: [&str; 7] =
+    ["lgss_keyring", "lgss_negotiate", "lgss_kcm", "lgss_agent", "lgss_kinit", HELPER, COMMAND];
+/// Says what operators have asked for.
+const HELPER: &str = "lgss_helper";
+/// Says what became of hooks.
+const COMMAND: &str = "lgss";
 
 /// Reads the log.
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,14 +53,15 @@ impl Delegable for ReadLog {
         class::over_pipe(self)
     }
 
-    fn act(self, _: &RootRights) -> Result<LogLines, Undone> {
+    fn act(self, rights: &RootRights) -> Result<LogLines, Undone> {
+        let reader = if rights.asked_by() == 0 { LogReader::Root } else { LogReader::Member };
         let wanted = usize::try_from(self.lines.min(LINES_LIMIT)).unwrap_or(usize::MAX);
         let (place, text) = match journal::text(LINES_LIMIT, &PROGRAMS)? {
             Some(text) => ("journal".to_owned(), text),
             None => files::text()?,
         };
         let mut lines: Vec<String> =
-            text.lines().rev().filter(|line| self.wants(line)).take(wanted).map(shown).collect();
+            text.lines().rev().filter(|line| self.wants(line, reader)).take(wanted).map(shown).collect();
         lines.reverse();
         Ok(LogLines { place, lines })
     }
@@ -69,7 +74,7 @@ impl Delegable for ReadLog {
     }
 
     fn outcome(answer: &LogLines) -> String {
-        format!("{} lines", answer.lines.len())
+        counted(answer.lines.len(), "line")
     }
 
     fn as_root(&self) -> String {
@@ -81,9 +86,24 @@ impl Delegable for ReadLog {
 }
 
 impl ReadLog {
-    fn wants(&self, line: &str) -> bool {
-        said(line).is_some_and(|text| self.uid.is_none_or(|uid| is_about(text, uid)))
+    fn wants(&self, line: &str, reader: LogReader) -> bool {
+        said(line).is_some_and(|(program, text)| {
+            let is_theirs = reader == LogReader::Root || !is_about_hooks(program, text);
+            let uids = if program == HELPER { Uids::Anywhere } else { Uids::First };
+            is_theirs && self.uid.is_none_or(|uid| is_about(text, uid, uids))
+        })
     }
+}
+
+/// Who reads. Members do not learn the names of hooks, nor why one failed (rule S14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum LogReader {
+    Root,
+    Member,
+}
+
+fn is_about_hooks(program: &str, text: &str) -> bool {
+    program == COMMAND || text.split([' ', ':']).any(|word| word == "hook")
 }
 
 /// The lines of ours in a log, as they are shown.
@@ -94,17 +114,31 @@ pub(crate) fn shown_lines(log: &str) -> Vec<String> {
 
 /// What one of our programs said in this line, as syslogd and journalctl write it: `… lgss_keyring[4711]: TEXT`. The first colon with a
 /// blank after it ends the program's name, so that nothing in another program's text can be taken for one.
-fn said(line: &str) -> Option<&str> {
+fn said(line: &str) -> Option<(&str, &str)> {
     let (head, text) = line.split_once(": ")?;
     let (program, id) = head.rsplit(' ').next()?.strip_suffix(']')?.split_once('[')?;
     let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
-    (PROGRAMS.contains(&program) && is_number).then_some(text)
+    (PROGRAMS.contains(&program) && is_number).then_some((program, text))
 }
 
-/// Whether the text has the words `uid N`, at its beginning or after the key: later ones may be somebody's own.
-fn is_about(text: &str, uid: u32) -> bool {
-    let mut words = text.split([' ', ':', ',']).take(4).skip_while(|word| *word != "uid");
-    words.next().is_some() && words.next().is_some_and(|word| word.parse() == Ok(uid))
+/// Where a line names the user that it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Uids {
+    /// At its beginning or after the key: later words may be somebody's own.
+    First,
+    /// Who asked, and about whom.
+    Anywhere,
+}
+
+/// Whether the text has the words `uid N`.
+fn is_about(text: &str, uid: u32, uids: Uids) -> bool {
+    let words: Vec<&str> = text.split([' ', ':', ',']).collect();
+    let pairs = words.windows(2).filter(|pair| matches!(pair, ["uid", _]));
+    let named = pairs.filter_map(|pair| pair.last()?.parse::<u32>().ok());
+    match uids {
+        Uids::Anywhere => named.into_iter().any(|named| named == uid),
+        Uids::First => words.iter().take(4).any(|word| *word == "uid") && named.take(1).eq([uid]),
+    }
 }
 
 fn shown(line: &str) -> String {
@@ -121,6 +155,9 @@ Nov 30 21:00:01 node lgss_keyring[4711]: key 2f81a3c0 uid 1000 krb5 nfs@srv: cre
 Nov 30 21:00:02 node lgss_keyring[4712]: key 2f81a3c1 uid 10001 krb5 nfs@srv: uid 1000: no ticket
 Nov 30 21:00:03 node lgss_agent[99]: uid 1000: \u{1b}[31mstored
 Nov 30 21:00:04 node lgss_keyring: not with a number
+Nov 30 21:00:06 node lgss_helper[1]: uid 5: 1 context, 0 of them kept: flush of all contexts of uid 77
+Nov 30 21:00:07 node lgss[1]: hook check asked for by uid 5: S14: its mode
+Nov 30 21:00:08 node lgss_keyring[1]: key 1 uid 5 krb5 nfs@srv: hook fetch: it is not there
 Nov 30 21:00:05 node kernel: x lgss_keyring[1]: key 1 uid 1000 not ours either
 ";
 
@@ -128,11 +165,15 @@ Nov 30 21:00:05 node kernel: x lgss_keyring[1]: key 1 uid 1000 not ours either
     fn lines_are_ours_and_about_the_user_and_cannot_act_on_a_terminal() {
         let of = |uid| {
             let read = ReadLog { uid, lines: 10 };
-            LINES.lines().filter(|line| read.wants(line)).map(shown).collect::<Vec<_>>()
+            LINES.lines().filter(|line| read.wants(line, LogReader::Member)).map(shown).collect::<Vec<_>>()
         };
         let of_user = of(Some(1000));
         assert_eq!(of_user.len(), 2, "{of_user:?}");
         assert!(of_user[0].contains("2f81a3c0") && !of_user[1].contains('\u{1b}'), "{of_user:?}");
-        assert_eq!((of(None).len(), of(Some(1)).len()), (3, 0));
+        assert_eq!((of(None).len(), of(Some(1)).len()), (4, 0));
+        assert_eq!(of(Some(77)).len(), 1, "what an operator did to a user is about both");
+        let all = ReadLog { uid: None, lines: 10 };
+        let seen = |reader| LINES.lines().filter(|line| all.wants(line, reader)).count();
+        assert_eq!((seen(LogReader::Member), seen(LogReader::Root)), (4, 6), "hooks are for root");
     }
 }

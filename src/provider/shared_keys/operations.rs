@@ -13,6 +13,7 @@ use crate::class::{self, classes, secret_from_pipe};
 use crate::creds::shared_key::SharedKey;
 use crate::provider::operation::{Delegable, RootRights, Undone};
 use crate::secret::Secret;
+use crate::text::counted;
 
 /// Lists the keys that are loaded.
 #[derive(Debug, Serialize, Deserialize)]
@@ -38,7 +39,7 @@ impl Delegable for ListSharedKeys {
     }
 
     fn outcome(answer: &Vec<LoadedRow>) -> String {
-        format!("{} keys", answer.len())
+        counted(answer.len(), "key")
     }
 
     fn as_root(&self) -> String {
@@ -134,8 +135,10 @@ impl Delegable for LoadSharedKey {
 
     fn outcome(answer: &Loaded) -> String {
         match &answer.refusal {
-            Some(refusal) => format!("loaded {}, then failed: {refusal}", answer.names.len()),
-            None => format!("loaded {}", answer.names.len()),
+            Some(refusal) => {
+                format!("loaded as {}, then failed: {refusal}", counted(answer.names.len(), "name"))
+            }
+            None => format!("loaded as {}", counted(answer.names.len(), "name")),
         }
     }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 /// What a caller learns, whatever is wrong.
 pub(crate) const NO_RESULT: &str =
-    "the hook does not exist, may not be run, or failed; the log of this machine has the reason\n";
+    "the hook does not exist, may not be run, or failed; as root, lgss log has the reason\n";
 /// Exit status without a result.
 pub(crate) const NO_RESULT_STATUS: i32 = 14;
 

@@ -31,11 +31,14 @@ pub(crate) enum Membership {
 impl<'a> Operators<'a> {
     /// Installs the programs: the helper with mode 4750, root's and the group's.
     pub(crate) fn of(site: &'a Site) -> Self {
-        let helper = std::env::var("LGSS_HELPER_BIN").unwrap_or(env!("CARGO_BIN_EXE_lgss_helper").to_owned());
+        // Those of a release, where benchmarks name them.
+        let named = |variable, built: &str| std::env::var(variable).unwrap_or(built.to_owned());
+        let helper = named("LGSS_HELPER_BIN", env!("CARGO_BIN_EXE_lgss_helper"));
+        let lgss = named("LGSS_BIN", env!("CARGO_BIN_EXE_lgss"));
         for (program, name) in [
-            (env!("CARGO_BIN_EXE_lgss"), "lgss"),
+            (lgss.as_str(), "lgss"),
             (env!("CARGO_BIN_EXE_lgss_sk"), "lgss_sk"),
-            (&helper, "lgss_helper"),
+            (helper.as_str(), "lgss_helper"),
         ] {
             install(program, &site.path(name), 0o755);
         }
@@ -101,7 +104,7 @@ impl<'a> Operators<'a> {
             done
             touch dev/log; mount --bind log dev/log
             mount --bind varlog /var/log
-            [ ! -d /run/systemd ] || mount --bind empty /run/systemd
+            mount -t tmpfs -o mode=0755 none /run
             mount --rbind dev /dev
             if [ -d settings ]; then
                 mount -t tmpfs none empty
