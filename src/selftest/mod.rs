@@ -12,6 +12,7 @@ pub mod fuzz;
 pub(crate) mod kernel;
 pub(crate) mod run_dir;
 pub(crate) mod settings;
+mod streams;
 pub(crate) mod trial;
 pub(crate) mod trusted;
 pub(crate) mod upcall_file;

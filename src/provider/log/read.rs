@@ -89,7 +89,7 @@ impl ReadLog {
     fn wants(&self, line: &str, reader: LogReader) -> bool {
         said(line).is_some_and(|(program, text)| {
             let is_theirs = reader == LogReader::Root || !is_about_hooks(program, text);
-            let uids = if program == HELPER { Uids::Anywhere } else { Uids::First };
+            let uids = if program == HELPER { NamedUids::Anywhere } else { NamedUids::First };
             is_theirs && self.uid.is_none_or(|uid| is_about(text, uid, uids))
         })
     }
@@ -123,7 +123,7 @@ fn said(line: &str) -> Option<(&str, &str)> {
 
 /// Where a line names the user that it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Uids {
+enum NamedUids {
     /// At its beginning or after the key: later words may be somebody's own.
     First,
     /// Who asked, and about whom.
@@ -131,13 +131,13 @@ enum Uids {
 }
 
 /// Whether the text has the words `uid N`.
-fn is_about(text: &str, uid: u32, uids: Uids) -> bool {
+fn is_about(text: &str, uid: u32, uids: NamedUids) -> bool {
     let words: Vec<&str> = text.split([' ', ':', ',']).collect();
     let pairs = words.windows(2).filter(|pair| matches!(pair, ["uid", _]));
     let named = pairs.filter_map(|pair| pair.last()?.parse::<u32>().ok());
     match uids {
-        Uids::Anywhere => named.into_iter().any(|named| named == uid),
-        Uids::First => words.iter().take(4).any(|word| *word == "uid") && named.take(1).eq([uid]),
+        NamedUids::Anywhere => named.into_iter().any(|named| named == uid),
+        NamedUids::First => words.iter().take(4).any(|word| *word == "uid") && named.take(1).eq([uid]),
     }
 }
 
