@@ -4,10 +4,11 @@ use nix::unistd::getresuid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::class::HasClasses;
 use crate::secret::Secret;
 
 /// One operation, with all that it needs to know.
-pub(crate) trait Delegable: DeserializeOwned {
+pub(crate) trait Delegable: DeserializeOwned + HasClasses {
     /// Its name on the pipe.
     const METHOD: &'static str;
     /// What it finds or has done.

@@ -36,6 +36,8 @@ mod tests {
     #[derive(Debug, Serialize, Deserialize)]
     struct Nothing {}
 
+    class::classes!(Nothing {});
+
     impl Delegable for Nothing {
         const METHOD: &'static str = "nothing";
         type Answer = ();

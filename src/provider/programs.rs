@@ -92,6 +92,8 @@ const NOGROUP: Gid = Gid::from_raw(65534);
 #[serde(deny_unknown_fields)]
 pub(crate) struct CheckInstallation {}
 
+classes!(CheckInstallation {});
+
 impl Delegable for CheckInstallation {
     const METHOD: &'static str = "config_check";
     /// What `lgss config check --json` prints.

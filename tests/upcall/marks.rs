@@ -6,6 +6,7 @@ use crate::support::command_line::{get, lgss};
 use crate::support::ganesha::Ganesha;
 use crate::support::kcm::Kcm;
 use crate::support::login::Login;
+use crate::support::marked_delegates::{loaded_by_an_operator, tickets_from_a_hook};
 use crate::support::marks::{Marks, Swap, Watch, entries_of, system_logs};
 use crate::support::outcome::Outcome;
 use crate::support::probe::{Finding, Probe, Step, as_user};
@@ -134,6 +135,7 @@ fn marked_secrets_of_a_whole_run_are_nowhere_but_where_they_belong(_: &Shared) {
     tickets_in_a_file(&mut run, &target);
     tickets_of_a_keytab(&mut run, &target);
     failures(&mut run, &target);
+    tickets_from_a_hook(&run.login.site, &target, &run.realm.name());
     let agent = tickets_in_an_agent(&mut run, &target);
     shared_keys(&mut run);
     a_server_with_another_key(&mut run, &target);
@@ -259,6 +261,8 @@ fn shared_keys(run: &mut MarkedRun) {
         "512",
     ]);
     let loaded = tool(&["-l", "key", "-v"]);
+    let by_operator = loaded_by_an_operator(&run.login.site, &directory.join("key"));
+    assert!(by_operator.contains("loaded"), "{by_operator}");
     let shown = [tool(&["list"]), tool(&["list", "--json"]), tool(&["-r", "key"])];
     let changed = tool(&["-m", "key", "-a", "-e", "600"]);
     let removed = tool(&["-R", "key", "-v"]);
@@ -269,6 +273,7 @@ fn shared_keys(run: &mut MarkedRun) {
     assert!(all.iter().all(Result::is_ok), "{all:?}");
     let said = all.into_iter().chain([failed]).map(|(Ok(said) | Err(said))| said);
     run.said.extend(said);
+    run.said.push_str(&by_operator);
 }
 
 /// Looks everywhere.

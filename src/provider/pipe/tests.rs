@@ -14,6 +14,8 @@ struct Echo {
     text: String,
 }
 
+class::classes!(Echo { text: public });
+
 impl Delegable for Echo {
     const METHOD: &'static str = "echo";
     type Answer = String;

@@ -20,6 +20,8 @@ use crate::text::counted;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListSharedKeys {}
 
+classes!(ListSharedKeys {});
+
 impl Delegable for ListSharedKeys {
     const METHOD: &'static str = "sk_list";
     type Answer = Vec<LoadedRow>;

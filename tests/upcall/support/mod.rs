@@ -33,6 +33,7 @@ pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod machine;
 pub(crate) mod many_caches;
+pub(crate) mod marked_delegates;
 pub(crate) mod marks;
 pub(crate) mod netns;
 pub(crate) mod node;
