@@ -248,7 +248,7 @@ fn nobody_else_sees_them(shared: &Shared) {
     for user in [site.uid().to_string(), "root".to_owned()] {
         let refused = run(command_as(other.uid(), lgss(&site)), &site, &["--user", &user]);
         assert_eq!(refused.status.code(), Some(6), "{refused:?}");
-        assert!(lines(&refused).contains("only root"), "{refused:?}");
+        assert!(lines(&refused).contains("the rights of root"), "{refused:?}");
     }
     let own = run(command_as(site.uid(), lgss(&site)), &site, &["--json", "--user", &site.uid().to_string()]);
     assert_eq!(ranked(&json_part(&own)), [file(&site.default_cache())]);

@@ -215,7 +215,7 @@ fn root_lists_the_contexts_of_one_user_and_others_are_told_what_they_do_not_see(
     );
     let text = lines(&session(&site, &script));
     assert!(
-        text.contains("own 0") && text.contains("others 6") && text.contains("only root can look"),
+        text.contains("own 0") && text.contains("others 6") && text.contains("that takes the rights of root"),
         "{text}"
     );
     assert!(text.contains("not shown: ") && text.contains("sudo lgss list --all"), "{text}");
