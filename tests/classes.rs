@@ -5,6 +5,7 @@
 //! fetched for this package are used; nothing is downloaded. What the classes allow is shown in src/class.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is how it fails")]
 
+use libtest_mimic::{Arguments, Trial};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,7 +32,21 @@ fn compiler() -> String {
     String::from_utf8(version.stdout).unwrap()
 }
 
-#[test]
+macro_rules! trials {
+    ($($name:ident),*) => { vec![$(Trial::test(stringify!($name), || { $name(); Ok(()) })),*] };
+}
+
+/// Set for the program when it is to pass the cases of the package in the working directory.
+const WITHIN: &str = "LGSS_CASES_ARE_HERE";
+
+fn main() {
+    if std::env::var_os(WITHIN).is_some() {
+        return trybuild::TestCases::new().compile_fail("cases/*.rs");
+    }
+    let trials = trials![a_value_where_its_class_forbids_it_and_a_field_without_a_class_do_not_compile];
+    libtest_mimic::run(&Arguments::from_args(), trials).exit()
+}
+
 fn a_value_where_its_class_forbids_it_and_a_field_without_a_class_do_not_compile() {
     let directory = tempfile::tempdir().unwrap();
     let here = directory.path();
@@ -46,8 +61,7 @@ fn a_value_where_its_class_forbids_it_and_a_field_without_a_class_do_not_compile
 
     // trybuild knows its package by the variable.
     let mut within = Command::new(std::env::current_exe().unwrap());
-    within.args(["--ignored", "--exact", "within_the_package_of_the_cases"]);
-    within.current_dir(here).env("CARGO_MANIFEST_DIR", here);
+    within.current_dir(here).env(WITHIN, "").env("CARGO_MANIFEST_DIR", here);
     within.env("CARGO_TARGET_DIR", Path::new(env!("CARGO_TARGET_TMPDIR")).join("classes"));
     within.env("CARGO_NET_OFFLINE", "true");
     within.env_remove("CARGO_BUILD_TARGET").env_remove("RUSTFLAGS");
@@ -56,24 +70,30 @@ fn a_value_where_its_class_forbids_it_and_a_field_without_a_class_do_not_compile
     if is_written || !compiler().starts_with(COMPILER) {
         within.env("TRYBUILD", "overwrite");
     }
-    let output = within.output().expect("this program");
+    let output = within.output().unwrap();
     if is_written {
         copy(&here.join("cases"), &cases);
     }
     let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-    assert!(output.status.success() && said.contains("test result: ok. 1 passed"), "{said}");
+    let passed = said.matches(" ... ").count();
+    assert!(
+        output.status.success() && passed == files(&cases).iter().filter(|file| is_case(file)).count(),
+        "{said}"
+    );
 }
 
-#[test]
-#[ignore = "a part of the other"]
-fn within_the_package_of_the_cases() {
-    trybuild::TestCases::new().compile_fail("cases/*.rs");
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let files: Vec<PathBuf> = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(files.len() > 10, "{files:?}");
+    files
+}
+
+fn is_case(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "rs")
 }
 
 fn copy(from: &Path, to: &Path) {
-    let files: Vec<PathBuf> = fs::read_dir(from).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() > 10, "{files:?}");
-    for file in files {
+    for file in files(from) {
         fs::copy(&file, to.join(file.file_name().unwrap())).unwrap();
     }
 }

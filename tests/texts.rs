@@ -21,6 +21,16 @@ fn text(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap()
 }
 
+/// Writes a page that is made from something else, if that is asked for; otherwise it must be up to date.
+fn write_or_expect(name: &str, current: &str) {
+    if std::env::var_os("LGSS_WRITE_PAGES").is_some() {
+        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(name), current).unwrap();
+    } else {
+        let hint = "run LGSS_WRITE_PAGES=1 cargo test --features test-programs --test texts";
+        assert!(text(name) == current, "{name}: {hint}");
+    }
+}
+
 /// The example with every default uncommented: lines `#name = value`.
 fn uncommented() -> String {
     let is_setting = |line: &str| line.contains(" = ") && line.starts_with(|c: char| c.is_ascii_lowercase());

@@ -5,6 +5,8 @@
 #![allow(missing_docs, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::print_stderr)]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::exit, dead_code, reason = "a bench")]
 
+#[path = "../figures.rs"]
+mod figures;
 #[path = "../upcall/memory.rs"]
 mod memory;
 #[path = "../../tests/probe/plan.rs"]
@@ -15,6 +17,7 @@ mod support;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
+use figures::{median, print_machine};
 use memory::Memory;
 use nix::unistd::{Uid, seteuid};
 use support::agent::{KcmClient, credential, named, principal};
@@ -203,28 +206,4 @@ fn large(clients: &mut [Client; 2]) {
         }
     }
     [fill, list, retrieve].iter().for_each(Row::print);
-}
-
-fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    let middle = sorted.len() / 2;
-    match sorted.len() {
-        0 => f64::NAN,
-        length if length % 2 == 1 => sorted[middle],
-        _ => f64::midpoint(sorted[middle - 1], sorted[middle]),
-    }
-}
-
-fn print_machine() {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let cpu = read("/proc/cpuinfo");
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "{}, {cores} cores, Linux {}, load {}",
-        model.map_or("", |(_, model)| model),
-        read("/proc/sys/kernel/osrelease").trim(),
-        read("/proc/loadavg").trim()
-    );
 }

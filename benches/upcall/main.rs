@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::exit, dead_code, reason = "a bench")]
 
 mod caches;
+#[path = "../figures.rs"]
+mod figures;
 mod goals;
 mod load;
 mod memory;
@@ -24,6 +26,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use figures::{median, print_machine};
 use goals::Goal;
 use requester::{Plan, Sample, Variant};
 use support::ganesha::Ganesha;
@@ -57,6 +60,7 @@ fn main() {
     support::scratch::reap_stale();
     support::machine::require_all();
     print_machine();
+    println!("{} keys on the system", keys());
     let realm = Realm::start();
     let ganesha = Ganesha::start(&realm, Until::TestEnds);
     if std::env::args().any(|word| word == caches::WORD) {
@@ -94,19 +98,6 @@ fn main() {
         Goal::at_most("memory of front and monitor, KiB", 1024.0, held.monitor.pss),
         Goal::at_most("memory of a worker, KiB", 6.0 * 1024.0, held.worker.pss),
     ]);
-}
-
-fn print_machine() {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let model =
-        read("/proc/cpuinfo").lines().find_map(|l| l.strip_prefix("model name\t: ").map(str::to_owned));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "{}, {cores} cores, Linux {}",
-        model.unwrap_or_default(),
-        read("/proc/sys/kernel/osrelease").trim()
-    );
-    println!("load {}, {} keys on the system", read("/proc/loadavg").trim(), keys());
 }
 
 /// Keys of all users: `uid: usage instantiated/keys quota` (proc(5)).
@@ -246,10 +237,6 @@ fn blocked(samples: &[Sample], name: &str) -> Vec<f64> {
     of_name
         .map(|sample| sample.blocked.unwrap_or_else(|| panic!("{name}: {:?}", sample.error)) * 1e6)
         .collect()
-}
-
-fn median(values: &[f64]) -> f64 {
-    percentile(values, 50)
 }
 
 fn percentile(values: &[f64], percent: usize) -> f64 {

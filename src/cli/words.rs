@@ -6,6 +6,7 @@ use nix::errno::Errno;
 
 use crate::ctx::rings::Session;
 use crate::key::KeySerial;
+use crate::provider::log::{FILES, LISTENS};
 use crate::terminal::person::person;
 
 /// A key as keyctl(1) prints it, and as the log does.
@@ -52,14 +53,11 @@ fn reason_below(root: &Path) -> String {
 
 /// Command that shows the upcall's log lines.
 fn log_below(root: &Path) -> Option<String> {
-    const JOURNAL: &str = "run/systemd/journal/socket";
-    // Debian, Rocky, SLES.
-    const FILES: [&str; 4] = ["var/log/auth.log", "var/log/secure", "var/log/messages", "var/log/syslog"];
-    let there = |name: &str| root.join(name).symlink_metadata().is_ok();
-    if there(JOURNAL) {
+    let there = |name: &str| root.join(name.trim_start_matches('/')).symlink_metadata().is_ok();
+    if there(LISTENS) {
         return Some("journalctl -t lgss_keyring".to_owned());
     }
-    FILES.iter().find(|name| there(name)).map(|file| format!("grep lgss_keyring /{file}"))
+    FILES.iter().find(|name| there(name)).map(|file| format!("grep lgss_keyring {file}"))
 }
 
 #[cfg(test)]

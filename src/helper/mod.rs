@@ -67,16 +67,14 @@ impl HelperSession {
         if self.pipe.has_more() {
             return Err(self.refuse(Undone::plain("lgss_helper takes one request and nothing after it")));
         }
-        if start::has_rights() && !start::take_slot(self.caller.uid()) {
-            let why = "you have as many requests running as one user may have, or /run/lgss cannot be used";
-            return Err(self.refuse(Undone::new(
-                why,
-                "try again when they have ended; lgss config check looks at /run/lgss",
-            )));
-        }
         if let Err(errno) = start::take_rights(method.limit + ANSWER_LIMIT) {
             let why = format!("lgss_helper cannot take the rights of root: {}", errno.desc());
             let remedy = "it needs mode 4750 and root as its owner, on a file system without nosuid; and lgss must not have been started under no_new_privs";
+            return Err(self.refuse(Undone::new(why, remedy)));
+        }
+        if !start::take_slot(self.caller.uid()) {
+            let why = "you have as many requests running as one user may have, or /run/lgss cannot be used";
+            let remedy = "try again when they have ended; lgss config check looks at /run/lgss";
             return Err(self.refuse(Undone::new(why, remedy)));
         }
         (method.serve)(self, &message)

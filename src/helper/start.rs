@@ -47,6 +47,7 @@ fn settle() -> Result<(), Errno> {
     dup2_stderr(&null)?;
     drop(null);
     process::clear_timers();
+    process::take_usual_slack();
     process::reset_inherited();
     alarm::set(BACKSTOP);
     jail::restore_limits();
@@ -98,14 +99,9 @@ fn leave_cgroup() {
     }
 }
 
-/// Whether the kernel has given this process its file's rights.
-pub(super) fn has_rights() -> bool {
-    nix::unistd::geteuid().is_root()
-}
-
 /// State of lgss, which is root's alone.
 const RUN_DIR: &str = "/run/lgss";
-/// Most helpers of one user: from here on they do not count among the user's own processes.
+/// Most helpers of one user that have rights: these do not count among the user's own processes.
 const SLOTS: u16 = 8;
 
 /// Takes one of the user's slots for as long as this process lives. Returns whether one was free.

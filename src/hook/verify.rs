@@ -6,7 +6,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, OFlag, openat, readlinkat};
@@ -14,9 +14,8 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 
 use super::failure::HookRefusal;
 use crate::config::{HookName, Hooks};
+use crate::sys::files::{LINK_LIMIT, reversed};
 
-/// Most links on the way to a file, the kernel's limit (path_resolution(7)).
-const MOST_LINKS: usize = 40;
 /// The widest mode, all bits counted that are no file type.
 const WIDEST: u32 = 0o755;
 const EXECUTE: u32 = 0o111;
@@ -106,7 +105,7 @@ impl Walk {
 
     fn follow(&mut self, link: &OwnedFd, path: PathBuf) -> Result<(), HookRefusal> {
         self.links += 1;
-        if self.links > MOST_LINKS {
+        if self.links > LINK_LIMIT {
             return Err(HookRefusal::Links(path));
         }
         let target = readlinkat(link, OsStr::new("")).map_err(|errno| HookRefusal::Open(path, errno))?;
@@ -122,13 +121,6 @@ fn kind(status: &FileStat) -> SFlag {
 fn check_mode(status: &FileStat, path: PathBuf) -> Result<(), HookRefusal> {
     let mode = status.st_mode & !SFlag::S_IFMT.bits();
     if mode & !WIDEST == 0 { Ok(()) } else { Err(HookRefusal::Mode(path, mode)) }
-}
-
-fn reversed(path: &Path) -> Vec<PathBuf> {
-    let plain = path.components().filter(|component| *component != Component::CurDir);
-    let mut components: Vec<_> = plain.map(|component| PathBuf::from(component.as_os_str())).collect();
-    components.reverse();
-    components
 }
 
 #[cfg(test)]

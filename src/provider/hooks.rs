@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::operation::{Delegable, RootRights, Undone};
-use super::programs::{Run, run};
-use crate::class::{self, classes};
+use super::programs::{answer_of, of_lgss};
+use crate::class::classes;
 use crate::config::HookName;
 use crate::hook::NoHookResult;
-use crate::secret::Secret;
+use crate::selftest::trial::ProgramRun;
 
 /// The option of `lgss hook run` that says for whom, and has it print a [`HookReply`].
 pub(crate) const FOR_UID: &str = "--for-uid";
@@ -73,23 +73,12 @@ impl Delegable for RunHook {
     const METHOD: &'static str = "hook";
     type Answer = HookReply;
 
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
-
     fn act(self, rights: &RootRights) -> Result<HookReply, Undone> {
-        let words = ["lgss", "hook", "run", FOR_UID].map(str::to_owned).into_iter();
-        let words = words.chain([rights.asked_by().to_string()]);
         // Everybody can read the words of a process.
         let environment = vec![format!("{HOOK_NAME}={}", self.name).into_bytes()];
+        let words = ["hook", "run", FOR_UID, &rights.asked_by().to_string()];
         // What is wrong with the hook is in the log alone, which the program writes; what keeps it from running any is no secret.
-        let said = run(Run {
-            words: words.collect(),
-            environment,
-            account: None,
-            limit: HOOK_RUN_LIMIT,
-            most: HOOK_BYTES,
-        })?;
+        let said = answer_of(ProgramRun { environment, ..of_lgss(&words, HOOK_RUN_LIMIT, HOOK_BYTES) })?;
         Ok(serde_json::from_value(said).unwrap_or(HookReply::Failed))
     }
 

@@ -4,21 +4,33 @@ use nix::unistd::getresuid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::class::HasClasses;
+use crate::class::{self, HasClasses, OverPipe};
 use crate::secret::Secret;
 
-/// One operation, with all that it needs to know.
-pub(crate) trait Delegable: DeserializeOwned + HasClasses {
-    /// Its name on the pipe.
-    const METHOD: &'static str;
-    /// What it finds or has done.
-    type Answer: Serialize + DeserializeOwned;
-
-    /// The operation as JSON for the pipe: of each class what may cross it.
+/// What has JSON for the pipe: of each class what may cross it.
+pub(crate) trait CrossesPipe {
+    /// The JSON.
     ///
     /// # Errors
     /// Those of the serialiser.
     fn over_pipe(&self) -> serde_json::Result<Secret>;
+}
+
+impl<T> CrossesPipe for T
+where
+    for<'a> OverPipe<'a, T>: Serialize,
+{
+    fn over_pipe(&self) -> serde_json::Result<Secret> {
+        class::over_pipe(self)
+    }
+}
+
+/// One operation, with all that it needs to know.
+pub(crate) trait Delegable: DeserializeOwned + HasClasses + CrossesPipe {
+    /// Its name on the pipe.
+    const METHOD: &'static str;
+    /// What it finds or has done.
+    type Answer: Serialize + DeserializeOwned;
 
     /// Does it.
     ///

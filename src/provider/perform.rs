@@ -30,7 +30,6 @@ pub(crate) fn permitted(as_root: &str) -> Result<(), Undone> {
 mod tests {
     use super::*;
     use crate::class;
-    use crate::secret::Secret;
     use serde::{Deserialize, Serialize};
 
     #[derive(Debug, Serialize, Deserialize)]
@@ -41,10 +40,6 @@ mod tests {
     impl Delegable for Nothing {
         const METHOD: &'static str = "nothing";
         type Answer = ();
-
-        fn over_pipe(&self) -> serde_json::Result<Secret> {
-            class::over_pipe(self)
-        }
 
         fn act(self, _: &RootRights) -> Result<(), Undone> {
             Ok(())

@@ -12,10 +12,9 @@ use serde_json::Value;
 
 use super::operation::{Delegable, RootRights, Undone};
 use super::place::{Installed, beside};
-use crate::class::{self, classes};
+use crate::class::classes;
 use crate::ctx::request::Service;
 use crate::identity::system_user::{SystemUser, group_of};
-use crate::secret::Secret;
 use crate::selftest::trial::{ProgramRun, TrialFault, output_of};
 use crate::text::counted;
 
@@ -45,26 +44,18 @@ impl Delegable for ShowCaches {
     /// What `lgss caches --found` prints.
     type Answer = Value;
 
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
-
     fn act(self, _: &RootRights) -> Result<Value, Undone> {
         if self.uid == 0 || self.uid == u32::MAX {
             return Err(Undone::new("root's credentials are looked at by root only", self.as_root()));
         }
         let (uid, gid) = (Uid::from_raw(self.uid), group_of(self.uid).unwrap_or(NOGROUP));
-        let mut words = vec!["lgss".to_owned(), "caches".to_owned(), FOUND.to_owned()];
-        if let Some(target) = &self.target {
-            words.extend(["--target".to_owned(), target.to_string()]);
+        let target = self.target.as_ref().map(ToString::to_string);
+        let mut words = vec!["caches", FOUND];
+        if let Some(target) = &target {
+            words.extend(["--target", target]);
         }
-        run(Run {
-            words,
-            environment: Vec::new(),
-            account: Some(SystemUser { uid, gid }),
-            limit: CACHES_LIMIT,
-            most: ANSWER_BYTES,
-        })
+        let account = Some(SystemUser { uid, gid });
+        answer_of(ProgramRun { account, ..of_lgss(&words, CACHES_LIMIT, ANSWER_BYTES) })
     }
 
     fn words(&self) -> String {
@@ -99,13 +90,8 @@ impl Delegable for CheckInstallation {
     /// What `lgss config check --json` prints.
     type Answer = Value;
 
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
-
     fn act(self, _: &RootRights) -> Result<Value, Undone> {
-        let words = ["lgss", "config", "check", "--json"].map(str::to_owned).into();
-        run(Run { words, environment: Vec::new(), account: None, limit: CHECK_LIMIT, most: ANSWER_BYTES })
+        answer_of(of_lgss(&["config", "check", "--json"], CHECK_LIMIT, ANSWER_BYTES))
     }
 
     fn words(&self) -> String {
@@ -121,32 +107,23 @@ impl Delegable for CheckInstallation {
     }
 }
 
-/// A run of `lgss`.
-pub(super) struct Run {
-    /// Its words.
-    pub words: Vec<String>,
-    /// Its environment.
-    pub environment: Vec<Vec<u8>>,
-    /// Whose rights it has; without one root's.
-    pub account: Option<SystemUser>,
-    /// How long it may take.
-    pub limit: Duration,
-    /// Most bytes that are read of it: what runs as a user may write anything.
-    pub most: usize,
+/// A run of `lgss` with these words, as root, with no environment.
+pub(super) fn of_lgss(words: &[&str], limit: Duration, most: usize) -> ProgramRun {
+    let words = ["lgss"].iter().chain(words).map(|word| (*word).to_owned()).collect();
+    let (program, environment) = (beside(Installed::Lgss), Vec::new());
+    ProgramRun { program, words, environment, account: None, limit, most }
 }
 
-/// The JSON that `lgss` prints.
+/// The JSON that the program prints.
 ///
 /// # Errors
 /// [`Undone`].
-pub(super) fn run(run: Run) -> Result<Value, Undone> {
-    let program = beside(Installed::Lgss);
-    let Run { words, environment, account, limit, most } = run;
+pub(super) fn answer_of(run: ProgramRun) -> Result<Value, Undone> {
+    let (program, limit) = (run.program.clone(), run.limit);
     let faulty = |fault: &dyn std::fmt::Display| Undone::plain(format!("{}: {fault}", program.display()));
-    let said = output_of(ProgramRun { program: &program, words, environment, account, limit, most })
-        .map_err(|fault| match fault {
-            TrialFault::Silent => faulty(&format_args!("it does not answer within {} s", limit.as_secs())),
-            fault => faulty(&fault),
-        })?;
+    let said = output_of(run).map_err(|fault| match fault {
+        TrialFault::Silent => faulty(&format_args!("it does not answer within {} s", limit.as_secs())),
+        fault => faulty(&fault),
+    })?;
     serde_json::from_slice(&said).map_err(|_| faulty(&"its answer is no JSON"))
 }

@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -172,9 +172,9 @@ pub(crate) fn upcall_version(program: &Path, config: &Config) -> Result<String, 
 
 /// A program to run for what it writes: with these words, this environment and no input.
 #[derive(Debug)]
-pub(crate) struct ProgramRun<'a> {
+pub(crate) struct ProgramRun {
     /// The program.
-    pub program: &'a Path,
+    pub program: PathBuf,
     /// Its words, the first of which is its name.
     pub words: Vec<String>,
     /// Its environment, `NAME=VALUE` each.
@@ -191,9 +191,9 @@ pub(crate) struct ProgramRun<'a> {
 ///
 /// # Errors
 /// [`TrialFault`]; of one that ends without an answer, its first complaint.
-pub(crate) fn output_of(run: ProgramRun<'_>) -> Result<Vec<u8>, TrialFault> {
+pub(crate) fn output_of(run: ProgramRun) -> Result<Vec<u8>, TrialFault> {
     let ProgramRun { program, words, environment, account, limit, most } = run;
-    let said = Trial { words, environment, limit, most, ..Trial::plain() }.run(program, account)?;
+    let said = Trial { words, environment, limit, most, ..Trial::plain() }.run(&program, account)?;
     match said.ended {
         Some(WaitStatus::Exited(_, status)) if status == 0 || !said.out.is_empty() => Ok(said.out),
         Some(WaitStatus::Exited(_, status)) => {

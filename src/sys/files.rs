@@ -161,7 +161,7 @@ pub(crate) fn trusted_file(path: &Path) -> Result<PathBuf, Untrusted> {
 }
 
 /// Most links on the way to a file, the kernel's limit (path_resolution(7)).
-const LINK_LIMIT: usize = 40;
+pub(crate) const LINK_LIMIT: usize = 40;
 
 /// The path without links. Everything on the way, including directories that links lead through and the links themselves,
 /// belongs to root, and nobody else can write to it (the mode of a link does not count).
@@ -202,7 +202,8 @@ pub(crate) fn trusted_path(path: &Path) -> Result<PathBuf, Untrusted> {
     Ok(real)
 }
 
-fn reversed(path: &Path) -> Vec<PathBuf> {
+/// The components of a path, the last one first, without those that say `.`.
+pub(crate) fn reversed(path: &Path) -> Vec<PathBuf> {
     let plain = path.components().filter(|component| *component != Component::CurDir);
     let mut components: Vec<_> = plain.map(|component| PathBuf::from(component.as_os_str())).collect();
     components.reverse();

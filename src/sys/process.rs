@@ -272,11 +272,14 @@ pub(crate) fn clear_timers() {
     }
 }
 
-/// The timer slack that processes have (prctl(2)), in nanoseconds. A greater one, which survives exec, would make every wait as long as its
-/// starter likes.
-const USUAL_SLACK: u64 = 50_000;
+/// Takes the timer slack that processes have (prctl(2)), for this one and those that it starts. A greater one, which survives exec, would
+/// make every wait as long as its starter likes.
+pub(crate) fn take_usual_slack() {
+    const NANOSECONDS: u64 = 50_000;
+    let _ = nix::sys::prctl::set_timerslack(NANOSECONDS);
+}
 
-/// Resets inherited signals, timer slack, umask and working directory to a known state (rule S7). SIGPIPE is ignored: whoever writes to a
+/// Resets inherited signals, umask and working directory to a known state (rule S7). SIGPIPE is ignored: whoever writes to a
 /// process that has ended gets EPIPE.
 pub(crate) fn reset_inherited() {
     reset_inherited_but(&SigSet::empty());
@@ -291,7 +294,6 @@ pub(crate) fn reset_inherited_but(blocked: &SigSet) {
         let _ = unsafe { nix::sys::signal::sigaction(signal, &action(handler)) };
     }
     let _ = blocked.thread_set_mask();
-    let _ = nix::sys::prctl::set_timerslack(USUAL_SLACK);
     // nix's wrapper panics at a result that is no mode; this one is not needed.
     // SAFETY: a number.
     unsafe { libc::umask(0o077) };

@@ -1,10 +1,8 @@
 //! docs/classes.md: the table of `lgss config show --classes`.
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use crate::text;
+use crate::{text, write_or_expect};
 
 const DOCUMENT: &str = "docs/classes.md";
 /// What follows in the document is generated.
@@ -23,14 +21,7 @@ fn the_table_of_classes_is_that_of_the_command() {
     let document = text(DOCUMENT);
     let (head, _) = document.split_once(HEADING).unwrap();
     let current = format!("{head}{HEADING}{}", rows.concat());
-    if std::env::var_os("LGSS_WRITE_PAGES").is_some() {
-        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT), current).unwrap();
-    } else {
-        assert!(
-            document == current,
-            "{DOCUMENT}: run LGSS_WRITE_PAGES=1 cargo test --features test-programs --test texts"
-        );
-    }
+    write_or_expect(DOCUMENT, &current);
     // Each word of the first column is explained before the table.
     for row in rows {
         let of = row.trim_start_matches("| ").split(' ').next().unwrap();

@@ -1,10 +1,8 @@
 //! docs/security-tests.md: every rule of the threat model has tests, and each test it lists is in the file it names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::Path;
 
-use crate::{paths, text};
+use crate::{paths, text, write_or_expect};
 
 const DOCUMENT: &str = "docs/security-tests.md";
 
@@ -23,14 +21,7 @@ fn every_rule_of_the_threat_model_has_tests_and_all_of_them_exist() {
     let tests = tests_by_name();
     let placed = listed.into_iter().map(|(rule, shown)| (rule, placed(&shown, &tests)));
     let current = render(head, placed);
-    if std::env::var_os("LGSS_WRITE_PAGES").is_some() {
-        fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join(DOCUMENT), current).unwrap();
-    } else {
-        assert!(
-            document == current,
-            "{DOCUMENT}: run LGSS_WRITE_PAGES=1 cargo test --features test-programs --test texts"
-        );
-    }
+    write_or_expect(DOCUMENT, &current);
 }
 
 /// The numbers of the rules in the threat model, which are consecutive.

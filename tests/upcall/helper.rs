@@ -7,7 +7,7 @@ use crate::support::site::Site;
 use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 crate::trials![
     members_list_and_end_the_contexts_of_others,
@@ -296,12 +296,18 @@ fn two_operators_at_once_are_both_served(shared: &Shared) {
     site.ticket(shared.realm());
     let operators = Operators::of(&site);
     leave_in_user_keyring(&site, shared.nfs());
-    let script = format!(
-        "for i in 1 2 3 4; do lgss list --user {user} --json >list.$i & done; wait; cat list.*; rm list.*",
-        user = site.uid()
-    );
-    let both = operators.run(Membership::Member, &format!("cd {} && {script}", home(&site).display()));
-    let said = text(&both);
-    assert_eq!(said.matches(&format!("\"owner\": {}", site.uid())).count(), 4, "{said}");
+    let words = ["list", "--user", &site.uid().to_string(), "--json"].map(str::to_owned);
+    let list = |uid: u32| {
+        let ids =
+            [format!("--reuid={uid}"), "--regid=65534".to_owned(), format!("--groups={}", operators.group())];
+        let mut command = operators.command_of(ids, site.path("lgss"));
+        command.args(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let another = 4_000_900;
+    let both: Vec<_> = [operators.uid(), another, operators.uid(), another].map(list).into();
+    for listed in both {
+        let said = text(&listed.wait_with_output().unwrap());
+        assert_eq!(said.matches(&format!("\"owner\": {}", site.uid())).count(), 1, "{said}");
+    }
     assert!(lines(&session(&site, "lgss list")).contains("KEY"), "the user's own is still there");
 }

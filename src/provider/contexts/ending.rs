@@ -10,12 +10,11 @@ use super::every_user::{self, UserAnswer};
 use super::owners::Owners;
 use super::report::{ContextState, KeyPlace, KeyReport};
 use super::seen;
-use crate::class::{self, classes};
+use crate::class::classes;
 use crate::ctx::OsError;
 use crate::ctx::request::Service;
 use crate::ctx::visible::{self, Visible};
 use crate::provider::operation::{Delegable, RootRights, Undone};
-use crate::secret::Secret;
 use crate::text::counted;
 
 /// Which contexts of a user.
@@ -57,10 +56,6 @@ classes!(EndContexts { owners: public, selection: public, earnest: public });
 impl Delegable for EndContexts {
     const METHOD: &'static str = "flush";
     type Answer = Vec<UserAnswer<Flushed>>;
-
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
 
     fn act(self, rights: &RootRights) -> Result<Self::Answer, Undone> {
         every_user::ask(self.owners, rights, || end_seen(self.owners, &self.selection, self.earnest))

@@ -6,9 +6,8 @@ use super::every_user::{self, UserAnswer};
 use super::owners::Owners;
 use super::report::KeyReport;
 use super::seen;
-use crate::class::{self, classes};
+use crate::class::classes;
 use crate::provider::operation::{Delegable, RootRights, Undone};
-use crate::secret::Secret;
 use crate::text::counted;
 
 /// Lists contexts.
@@ -24,10 +23,6 @@ classes!(ListContexts { owners: public });
 impl Delegable for ListContexts {
     const METHOD: &'static str = "list";
     type Answer = Vec<UserAnswer<KeyReport>>;
-
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
 
     fn act(self, rights: &RootRights) -> Result<Self::Answer, Undone> {
         every_user::ask(self.owners, rights, || seen::reports_of(self.owners))

@@ -4,13 +4,15 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use nix::fcntl::OFlag;
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
 
 use crate::provider::operation::Undone;
-use crate::sys::files::{Untrusted, open_trusted};
 
 /// Where distributions put the facility authpriv: Debian, Rocky Linux, SLES.
-const FILES: [&str; 4] = ["/var/log/auth.log", "/var/log/secure", "/var/log/messages", "/var/log/syslog"];
+pub(crate) const FILES: [&str; 4] =
+    ["/var/log/auth.log", "/var/log/secure", "/var/log/messages", "/var/log/syslog"];
 /// Bytes at the end of a file that are searched.
 const SEARCHED: u64 = 16 * 1024 * 1024;
 
@@ -26,26 +28,16 @@ pub(super) fn text() -> Result<(String, String), Undone> {
         ));
     };
     let cannot = |error: &dyn std::fmt::Display| Undone::plain(format!("{file}: {error}"));
-    let opened = open_at(Path::new(file)).map_err(|error| cannot(&error))?;
+    let opened = open_at(file).map_err(|error| cannot(&error))?;
     end_of(opened).map(|text| (file.to_owned(), text)).map_err(|error| cannot(&error))
 }
 
-/// The file may belong to syslogd's own user; its directory does not have to be root's alone. It is no link and no fifo.
-fn open_at(file: &Path) -> Result<File, Untrusted> {
-    let failed = |error: std::io::Error| Untrusted::Open(file.to_owned(), error);
-    match open_trusted(file, OFlag::O_RDONLY) {
-        Err(Untrusted::Writable(_)) => {}
-        other => return other,
-    }
+/// The file and its directory may belong to syslogd's own user. It is no link, no fifo and no device, and of its content only lines of
+/// our programs are used.
+fn open_at(file: &str) -> std::io::Result<File> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
-    let opened =
-        nix::fcntl::open(file, flags, nix::sys::stat::Mode::empty()).map_err(|errno| failed(errno.into()))?;
-    let opened = File::from(opened);
-    if opened.metadata().map_err(failed)?.is_file() {
-        Ok(opened)
-    } else {
-        Err(Untrusted::NotRegular(file.to_owned()))
-    }
+    let opened = File::from(open(file, flags, Mode::empty())?);
+    if opened.metadata()?.is_file() { Ok(opened) } else { Err(Errno::EINVAL.into()) }
 }
 
 fn end_of(mut file: File) -> std::io::Result<String> {

@@ -12,7 +12,7 @@ use crate::provider::operation::Undone;
 use crate::selftest::trial::{ProgramRun, output_of};
 
 /// Where journald listens, and where it keeps the journal, over restarts or not.
-const LISTENS: &str = "/run/systemd/journal/socket";
+pub(crate) const LISTENS: &str = "/run/systemd/journal/socket";
 const KEPT: [&str; 2] = ["/var/log/journal", "/run/log/journal"];
 const JOURNALCTL: &str = "/usr/bin/journalctl";
 const JOURNAL_LIMIT: Duration = Duration::from_secs(30);
@@ -36,7 +36,7 @@ pub(super) fn text(lines: u32, programs: &[&str]) -> Result<Option<String>, Undo
     let of_programs = programs.iter().flat_map(|program| ["-t".to_owned(), (*program).to_owned()]);
     let words = fixed.into_iter().chain([format!("--lines={lines}")]).chain(of_programs);
     let run = ProgramRun {
-        program: Path::new(JOURNALCTL),
+        program: JOURNALCTL.into(),
         words: words.collect(),
         environment: Vec::new(),
         account: Some(account),

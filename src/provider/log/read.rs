@@ -6,9 +6,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{files, journal};
-use crate::class::{self, classes};
+use crate::class::classes;
 use crate::provider::operation::{Delegable, RootRights, Undone};
-use crate::secret::Secret;
 use crate::text::{counted, cut, escaped};
 
 /// Most lines of one answer.
@@ -48,10 +47,6 @@ classes!(ReadLog { uid: public, lines: public });
 impl Delegable for ReadLog {
     const METHOD: &'static str = "log";
     type Answer = LogLines;
-
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
 
     fn act(self, rights: &RootRights) -> Result<LogLines, Undone> {
         let reader = if rights.asked_by() == 0 { LogReader::Root } else { LogReader::Member };

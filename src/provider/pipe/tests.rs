@@ -2,8 +2,7 @@
 
 use super::*;
 use crate::class;
-use crate::provider::operation::RootRights;
-use crate::secret::Secret;
+use crate::provider::operation::{CrossesPipe, RootRights};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
@@ -19,10 +18,6 @@ class::classes!(Echo { text: public });
 impl Delegable for Echo {
     const METHOD: &'static str = "echo";
     type Answer = String;
-
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
 
     fn act(self, _: &RootRights) -> Result<String, Undone> {
         Ok(self.text)

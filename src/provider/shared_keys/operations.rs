@@ -9,7 +9,7 @@ use super::loaded_names::{NameReader, names_of};
 use super::loading::{Loading, Verbosity};
 use super::remaining;
 use super::root_keyring::{RootKeyring, RootKeyringError};
-use crate::class::{self, classes, secret_from_pipe};
+use crate::class::{classes, secret_from_pipe};
 use crate::creds::shared_key::SharedKey;
 use crate::provider::operation::{Delegable, RootRights, Undone};
 use crate::secret::Secret;
@@ -25,10 +25,6 @@ classes!(ListSharedKeys {});
 impl Delegable for ListSharedKeys {
     const METHOD: &'static str = "sk_list";
     type Answer = Vec<LoadedRow>;
-
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
 
     fn act(self, _: &RootRights) -> Result<Vec<LoadedRow>, Undone> {
         let listed = remaining::of_all_keys();
@@ -83,10 +79,6 @@ classes!(Loaded { names: public, remarks: public, refusal: public });
 impl Delegable for LoadSharedKey {
     const METHOD: &'static str = "sk_load";
     type Answer = Loaded;
-
-    fn over_pipe(&self) -> serde_json::Result<Secret> {
-        class::over_pipe(self)
-    }
 
     fn act(self, _: &RootRights) -> Result<Loaded, Undone> {
         let key = SharedKey::decode(self.key.expose())
