@@ -2,12 +2,15 @@
 
 use crate::support::command_line::{leave_in_user_keyring, lines, session};
 use crate::support::operators::{Membership, Operators};
+use crate::support::process::Process;
 use crate::support::shared::Shared;
 use crate::support::site::Site;
+use nix::sys::signal::{Signal, kill};
 use serde_json::Value;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 crate::trials![
     members_list_and_end_the_contexts_of_others,
@@ -17,6 +20,7 @@ crate::trials![
     members_load_and_list_shared_keys,
     members_read_what_the_log_says_of_others,
     members_run_hooks_and_learn_no_reason,
+    a_failure_holds_up_members_even_if_the_helper_is_killed,
     two_operators_at_once_are_both_served,
 ];
 
@@ -253,16 +257,15 @@ fn members_read_what_the_log_says_of_others(shared: &Shared) {
     assert!(linked.contains("auth.log") && !linked.contains("root:"), "{linked}");
 }
 
-fn members_run_hooks_and_learn_no_reason(shared: &Shared) {
-    let site = Site::new(shared.realm());
-    let operators = Operators::of(&site);
+/// Two hooks, of which others could have written one. A failure takes at least the delay.
+fn hooks(site: &Site, operators: &Operators<'_>, delay: &str) {
     let hooks = operators.settings().join("hooks.d");
     std::fs::create_dir_all(&hooks).unwrap();
     for directory in [operators.settings(), hooks.clone()] {
         std::fs::set_permissions(directory, Permissions::from_mode(0o755)).unwrap();
     }
     let settings = format!(
-        "run_dir = \"{0}run\"\n[log]\nsocket = \"/dev/log\"\n[hooks]\nuser = \"{1}\"\ndelay = \"20ms\"\n",
+        "run_dir = \"{0}run\"\n[log]\nsocket = \"/dev/log\"\n[hooks]\nuser = \"{1}\"\ndelay = \"{delay}\"\n",
         site.path("").display(),
         site.uid()
     );
@@ -271,6 +274,12 @@ fn members_run_hooks_and_learn_no_reason(shared: &Shared) {
         std::fs::write(hooks.join(name), "#!/bin/sh\ncat\n").unwrap();
         std::fs::set_permissions(hooks.join(name), Permissions::from_mode(mode)).unwrap();
     }
+}
+
+fn members_run_hooks_and_learn_no_reason(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let operators = Operators::of(&site);
+    hooks(&site, &operators, "20ms");
     let run = operators.run(Membership::Member, "lgss hook run check");
     let result: Value = serde_json::from_slice(&run.stdout).unwrap_or_else(|e| panic!("{e}: {run:?}"));
     assert_eq!(result, serde_json::json!({ "purpose": "operator", "hook": "check", "uid": operators.uid() }));
@@ -289,6 +298,25 @@ fn members_run_hooks_and_learn_no_reason(shared: &Shared) {
     ));
     assert!(outsider.contains("neither root nor in group") && outsider.starts_with("6\n"), "{outsider}");
     assert!(outsider.contains("options of this command take the rights of root"), "{outsider}");
+}
+
+/// Names cannot be guessed faster by ending what answers too late.
+fn a_failure_holds_up_members_even_if_the_helper_is_killed(shared: &Shared) {
+    let site = Site::new(shared.realm());
+    let operators = Operators::of(&site);
+    hooks(&site, &operators, "3s");
+    let began = Instant::now();
+    let mut failing = operators.command(Membership::Member, site.path("lgss"));
+    let mut failing =
+        failing.args(["hook", "run", "absent"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    site.log.wait_for(|line| line.contains("hook absent asked for"));
+    let helpers = Process::running_from(&site.path(""));
+    let helper = helpers.iter().find(|process| process.exe == operators.helper()).unwrap();
+    kill(helper.pid, Signal::SIGKILL).unwrap();
+    assert!(!failing.wait().unwrap().success());
+    let run = operators.run(Membership::Member, "lgss hook run check");
+    assert!(run.status.success(), "{run:?}");
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
 }
 
 fn two_operators_at_once_are_both_served(shared: &Shared) {
