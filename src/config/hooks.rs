@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,8 @@ use crate::class::classes;
 const LONGEST_NAME: usize = 64;
 /// Smallest memory of a hook, in MiB: a shell and what it calls.
 const LEAST_HOOK_MEMORY: u32 = 16;
+/// Longest run of a hook.
+const LONGEST_RUN: Duration = Duration::from_secs(60);
 /// Largest output of a hook, in KiB.
 const GREATEST_OUTPUT: u32 = 16 * 1024;
 
@@ -129,7 +132,9 @@ impl Default for Hooks {
 impl Hooks {
     /// The mistake in these settings, if there is one. Paths are checked in load.rs.
     pub(super) fn mistake(&self) -> Option<&'static str> {
-        if self.memory < LEAST_HOOK_MEMORY || self.memory > u32::from(u16::MAX) {
+        if self.timeout.0 > LONGEST_RUN {
+            Some("hooks.timeout must be at most 60 s")
+        } else if self.memory < LEAST_HOOK_MEMORY || self.memory > u32::from(u16::MAX) {
             Some("hooks.memory must be from 16 to 65535 (MiB)")
         } else if self.output == 0 || self.output > GREATEST_OUTPUT {
             Some("hooks.output must be from 1 to 16384 (KiB)")
@@ -179,6 +184,8 @@ mod tests {
     fn limits_of_hooks_have_bounds() {
         let mistake = |memory, output| Hooks { memory, output, ..Hooks::default() }.mistake().is_some();
         assert!(!mistake(16, 1) && !mistake(65535, 16 * 1024));
+        let long = Hooks { timeout: Seconds::of(61), ..Hooks::default() };
+        assert!(long.mistake().is_some_and(|mistake| mistake.contains("60 s")));
         assert!(mistake(15, 1) && mistake(65536, 1) && mistake(16, 0) && mistake(16, 16 * 1024 + 1));
     }
 }

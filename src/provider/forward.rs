@@ -27,14 +27,7 @@ const FORWARD_LIMIT: Duration = Duration::from_secs(150);
 /// # Errors
 /// [`Undone`]: there is no helper for this user, or what it says.
 pub(crate) fn forward<O: Delegable>(operation: &O) -> Result<O::Answer, Undone> {
-    let helper = beside(Installed::Helper);
-    let (mut child, socket) = start(&helper, &operation.as_root())?;
-    let answer = converse(&socket, operation);
-    drop(socket);
-    // Whatever it does now is of no use to anybody. As the helper it may no longer be ours to kill, and ends by itself.
-    let _ = child.kill();
-    let _ = child.try_wait();
-    answer
+    with_helper(&operation.as_root(), |pipe| converse(pipe, operation))
 }
 
 /// Asks the helper whether it is there for this user and of this version.
@@ -42,12 +35,23 @@ pub(crate) fn forward<O: Delegable>(operation: &O) -> Result<O::Answer, Undone> 
 /// # Errors
 /// [`Undone`].
 pub(crate) fn greet_helper(as_root: &str) -> Result<(), Undone> {
+    with_helper(as_root, greeted)
+}
+
+/// One end of the socket that is the helper's input and output.
+type HelperPipe<'a> = Pipe<&'a UnixStream, &'a UnixStream>;
+
+fn with_helper<T>(
+    as_root: &str,
+    talk: impl FnOnce(&mut HelperPipe<'_>) -> Result<T, Undone>,
+) -> Result<T, Undone> {
     let (mut child, socket) = start(&beside(Installed::Helper), as_root)?;
-    let greeted = greeted(&mut Pipe::over(&socket, &socket));
+    let answer = talk(&mut Pipe::over(&socket, &socket));
     drop(socket);
+    // Whatever it does now is of no use to anybody. As the helper it may no longer be ours to kill, and ends by itself.
     let _ = child.kill();
     let _ = child.try_wait();
-    greeted
+    answer
 }
 
 fn start(helper: &Path, as_root: &str) -> Result<(Child, UnixStream), Undone> {
@@ -131,9 +135,8 @@ fn is_member_now(gid: u32) -> bool {
     getgid() == gid || getgroups().is_ok_and(|groups| groups.contains(&gid))
 }
 
-fn converse<O: Delegable>(socket: &UnixStream, operation: &O) -> Result<O::Answer, Undone> {
-    let mut pipe = Pipe::over(socket, socket);
-    greeted(&mut pipe)?;
+fn converse<O: Delegable>(pipe: &mut HelperPipe<'_>, operation: &O) -> Result<O::Answer, Undone> {
+    greeted(pipe)?;
     let payload = operation.over_pipe().map_err(|_| Undone::plain("the request cannot be written"))?;
     let deadline = Instant::now() + FORWARD_LIMIT;
     let reply = pipe
@@ -150,7 +153,7 @@ fn converse<O: Delegable>(socket: &UnixStream, operation: &O) -> Result<O::Answe
     }
 }
 
-fn greeted(pipe: &mut Pipe<&UnixStream, &UnixStream>) -> Result<(), Undone> {
+fn greeted(pipe: &mut HelperPipe<'_>) -> Result<(), Undone> {
     greet(pipe).map_err(|error| match error {
         Greeting::Pipe(PipeError::Ended) => Undone::new(
             "lgss_helper has ended without a word",
@@ -167,7 +170,7 @@ enum Greeting {
     Refused(Undone),
 }
 
-fn greet(pipe: &mut Pipe<&UnixStream, &UnixStream>) -> Result<(), Greeting> {
+fn greet(pipe: &mut HelperPipe<'_>) -> Result<(), Greeting> {
     let deadline = Instant::now() + PING_LIMIT;
     let ping = class::over_pipe(&Ping { version: PIPE_VERSION.to_owned() });
     let ping = ping.map_err(|_| Greeting::Refused(Undone::plain("the request cannot be written")))?;
