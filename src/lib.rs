@@ -4,27 +4,37 @@
 //! key in progress and negotiates in the background, through an unprivileged worker, until the key holds the context.
 //! `docs/architecture.md` draws the processes and says which module may import which.
 //!
-//! Programs that use contexts need [`ctx`] (request a context, wait for it, read it; list and end contexts) and
-//! [`crypto::mic`] (sign and verify with it; [`crypto::kdf`] derives other keys):
+//! # For programs
+//!
+//! [`security`] is the way in: it gets a context with a service, keeps it while it is good, replaces it before it ends, and
+//! signs and seals messages with it.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use lgss::crypto::mic::{MicKeys, Role};
-//! use lgss::ctx::{ContextRequest, client};
+//! use lgss::ctx::ContextRequest;
+//! use lgss::security::Security;
 //! use std::time::Duration;
 //!
 //! let channel = "rpc:srv.example.test:2049,100003,4".parse()?;
-//! let request = ContextRequest::new("nfs@srv.example.test".parse()?, channel);
-//! let context = client::request(&request)?.established(Duration::from_secs(30))?;
+//! let security = Security::new(ContextRequest::new("nfs@srv.example.test".parse()?, channel));
 //!
-//! let key = &context.base_key;
-//! let keys = MicKeys::new(key.enctype(), key.secret(), context.key_origin, Role::Initiator)?;
-//! let signature = keys.sign(b"header of a call", context.send_sequence);
+//! let context = security.lookup(Duration::from_secs(30))?;
+//! let signature = context.sign(b"header of a call")?;
+//! let sealed = context.seal(b"arguments of a call")?;
 //! # Ok(()) }
 //! ```
 //!
-//! A program that depends on this crate needs no feature. `upcall` and `gss` build `lgss_keyring`, `lgss_kcm`, `lgss_helper` and `lgss_negotiate`, `tools`
-//! builds `lgss`, `lgss_sk` and `lgss_kinit`.
+//! `docs/library.md` is the guide: waiting and event loops, whose context it is, what ends one, fork, failures in words.
+//!
+//! Whoever wants less takes the layers below it:
+//!
+//! * [`ctx`] requests a context and reads it from its key, once: [`ctx::client`]. It also lists and ends contexts:
+//!   [`ctx::visible`].
+//! * [`crypto`] makes and checks tokens with a context's base key, and leaves the counting to its caller: signatures
+//!   ([`crypto::mic`]), sealed messages ([`crypto::wrap`]), other keys ([`crypto::kdf`]).
+//!
+//! A program that depends on this crate needs no feature, no libclang and no Kerberos library. The features build the programs of this package: `upcall`
+//! and `gss` build `lgss_keyring`, `lgss_kcm`, `lgss_helper` and `lgss_negotiate`, `tools` builds `lgss`, `lgss_sk` and `lgss_kinit`.
 
 #![cfg_attr(
     not(feature = "gss"),
@@ -46,7 +56,10 @@ mod key;
 mod kinit;
 #[cfg(feature = "upcall")]
 mod nid;
+mod onc_rpc;
+pub mod rpc;
 pub mod secret;
+pub mod security;
 #[cfg(feature = "upcall")]
 mod system_log;
 mod text;
@@ -88,3 +101,8 @@ mod worker;
 #[cfg(feature = "upcall")]
 #[doc(hidden)]
 pub mod private_to_lgss;
+
+/// Compiles the programs in the guide.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct Guide;

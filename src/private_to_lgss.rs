@@ -66,9 +66,13 @@ pub mod fuzz {
     pub use crate::sk_tool::fuzz as sk_tool;
     pub use crate::upcall::fuzz as upcall;
 
-    // crypto and ctx are public: their modules, shown as a whole, would have to be public there, too.
+    // crypto, ctx and rpc are public: their modules, shown as a whole, would have to be public there, too.
     pub mod crypto {
-        pub use crate::crypto::fuzz::mic;
+        pub use crate::crypto::fuzz::{mic, wrap};
+    }
+
+    pub mod rpc {
+        pub use crate::rpc::fuzz::replies;
     }
 
     pub mod ctx {
@@ -85,10 +89,11 @@ pub mod kinit {
 
 #[cfg(feature = "gss")]
 pub mod negotiate {
-    pub use crate::negotiate::channel::{rpc::Client, rpc::call::Program, tcp};
+    pub use crate::negotiate::channel::rpc::{RpcTokenClient, call::Program};
     pub use crate::negotiate::drive::drive;
     pub use crate::negotiate::mech::krb5::Krb5;
     pub use crate::negotiate::nid_host::{HostLookup, SystemNames};
+    pub use crate::onc_rpc::tcp;
 }
 
 #[cfg(feature = "test-programs")]

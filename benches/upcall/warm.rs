@@ -10,7 +10,7 @@ use lgss::private_to_lgss::creds::{CacheNames, ClientAccount, service_principal}
 use lgss::private_to_lgss::negotiate::Krb5;
 use lgss::private_to_lgss::negotiate::drive;
 use lgss::private_to_lgss::negotiate::tcp;
-use lgss::private_to_lgss::negotiate::{Client, Program};
+use lgss::private_to_lgss::negotiate::{Program, RpcTokenClient};
 
 use crate::support::realm::Realm;
 use crate::support::server::Target;
@@ -77,6 +77,6 @@ fn handshake(cache: CacheNames, target: &Target) {
     let addresses = tcp::resolve("127.0.0.1", target.port).unwrap();
     let stream = tcp::connect(&addresses, LIMIT).unwrap();
     let program = Program { number: target.program, version: target.version };
-    let mut client = Client::new(stream, program, LIMIT);
+    let mut client = RpcTokenClient::new(stream, program, LIMIT);
     drive(Krb5::new(&ticket, Level::Authentication).unwrap(), &mut client).unwrap();
 }

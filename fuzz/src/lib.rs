@@ -2,7 +2,7 @@
 //! tests/corpora.rs.
 
 use lgss::private_to_lgss::fuzz::{
-    agent, cli, config, creds, crypto, ctx, gss, identity, key, negotiate, provider, selftest, sk_tool,
+    agent, cli, config, creds, crypto, ctx, gss, identity, key, negotiate, provider, rpc, selftest, sk_tool,
     upcall,
 };
 
@@ -11,7 +11,7 @@ pub type Check = fn(&[u8]);
 
 /// Name and checks of each target. Where there are several checks, the first byte of an input chooses one, by its rest
 /// after division.
-pub const TARGETS: [(&str, &[Check]); 23] = [
+pub const TARGETS: [(&str, &[Check]); 25] = [
     (
         "cache_files",
         &[
@@ -62,6 +62,7 @@ pub const TARGETS: [(&str, &[Check]); 23] = [
     ),
     ("requests", &[ctx::callout, ctx::description, ctx::lustre_callout, ctx::lustre_description]),
     ("rpc", &[negotiate::rpc_record, negotiate::rpc_reply, negotiate::rpc_call]),
+    ("rpc_gss_replies", &[rpc::replies]),
     ("rules", &[cli::rules, cli::patterns]),
     (
         "run_files",
@@ -83,6 +84,7 @@ pub const TARGETS: [(&str, &[Check]); 23] = [
         "worker_messages",
         &[negotiate::from_worker, creds::source_list, selftest::worker_report, cli::progress],
     ),
+    ("wrap_tokens", &[crypto::wrap]),
 ];
 
 /// Runs the target's check that the input chooses.

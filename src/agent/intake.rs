@@ -26,7 +26,7 @@ pub(super) enum Intake {
 
 /// What has come.
 #[derive(Debug)]
-pub(super) enum Arrival {
+pub(super) enum IntakeArrival {
     /// A connection.
     Connection(UnixStream),
     /// A connection that found no free descriptor here, and is closed by that.
@@ -58,9 +58,9 @@ impl Intake {
     ///
     /// # Errors
     /// The kernel's, such as EMFILE: it is to be tried later.
-    pub(super) fn take(&mut self) -> Result<Arrival, Errno> {
+    pub(super) fn take(&mut self) -> Result<IntakeArrival, Errno> {
         let socket = match self {
-            Self::Closed => return Ok(Arrival::Nothing),
+            Self::Closed => return Ok(IntakeArrival::Nothing),
             Self::Passed(listener) | Self::Own(listener) => match listener.accept() {
                 Ok((socket, _)) => socket,
                 Err(error) => return nothing_or(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
@@ -68,7 +68,7 @@ impl Intake {
             Self::Door(door, count) => match receive(door.as_fd()) {
                 Ok(Passed::Closed) => {
                     *self = Self::Closed;
-                    return Ok(Arrival::DoorClosed);
+                    return Ok(IntakeArrival::DoorClosed);
                 }
                 Ok(Passed::Message(CONNECTION, Some(socket))) => {
                     *count = count.wrapping_add(1);
@@ -77,15 +77,15 @@ impl Intake {
                 // It counts, too: it was sent.
                 Ok(Passed::Message(CONNECTION, None)) => {
                     *count = count.wrapping_add(1);
-                    return Ok(Arrival::Lost);
+                    return Ok(IntakeArrival::Lost);
                 }
-                Ok(Passed::Message(..)) => return Ok(Arrival::Garbage),
+                Ok(Passed::Message(..)) => return Ok(IntakeArrival::Garbage),
                 Err(errno) => return nothing_or(errno),
             },
         };
         Ok(match socket.set_nonblocking(true) {
-            Ok(()) => Arrival::Connection(socket),
-            Err(_) => Arrival::Garbage,
+            Ok(()) => IntakeArrival::Connection(socket),
+            Err(_) => IntakeArrival::Garbage,
         })
     }
 
@@ -100,11 +100,11 @@ impl Intake {
     }
 }
 
-fn nothing_or(errno: Errno) -> Result<Arrival, Errno> {
+fn nothing_or(errno: Errno) -> Result<IntakeArrival, Errno> {
     match errno {
-        Errno::EAGAIN => Ok(Arrival::Nothing),
+        Errno::EAGAIN => Ok(IntakeArrival::Nothing),
         // A client that has gone again is none.
-        Errno::EINTR | Errno::ECONNABORTED => Ok(Arrival::Garbage),
+        Errno::EINTR | Errno::ECONNABORTED => Ok(IntakeArrival::Garbage),
         // One that lasts must not keep the loop busy.
         _ => Err(errno),
     }

@@ -14,7 +14,7 @@ use super::collections::Collections;
 use super::connection::{Connection, ReadSoFar};
 use super::deadlines::{next_deadline, patience_ends};
 use super::expiry::{Pressure, sweep};
-use super::intake::{Arrival, Intake};
+use super::intake::{Intake, IntakeArrival};
 use super::journal::{AgentJournal, Topic};
 use super::limits::{REPLY_LIMIT, StoreLimits, UNDER_WAY};
 use super::lock::MemoryLock;
@@ -259,22 +259,22 @@ impl Agent {
                 }
             }
             match self.intake.take() {
-                Ok(Arrival::Connection(socket)) => {
+                Ok(IntakeArrival::Connection(socket)) => {
                     (self.asked_to_leave, self.last_active) = (false, now);
                     match scope_of(&socket, self.uid, self.settings.scope) {
                         Ok(scope) => self.connections.push(Connection::new(socket, scope, now)),
                         Err(fault) => self.journal.say(LogLevel::Warn, Topic::Peer, fault),
                     }
                 }
-                Ok(Arrival::Garbage) => self.asked_to_leave = false,
-                Ok(Arrival::Lost) => {
+                Ok(IntakeArrival::Garbage) => self.asked_to_leave = false,
+                Ok(IntakeArrival::Lost) => {
                     (self.asked_to_leave, self.scarce_until) = (false, now + SCARCE);
                     let words =
                         "a connection is closed: the kernel gave no descriptor, as with too many open files";
                     return self.journal.say(LogLevel::Warn, Topic::Peer, words);
                 }
-                Ok(Arrival::Nothing) => return,
-                Ok(Arrival::DoorClosed) => {
+                Ok(IntakeArrival::Nothing) => return,
+                Ok(IntakeArrival::DoorClosed) => {
                     if !self.asked_to_leave {
                         let notice = "lgss_kcm has closed the door; open connections are served on";
                         self.journal.say(LogLevel::Info, Topic::Process, notice);

@@ -21,6 +21,16 @@ pub enum Enctype {
 #[error("encryption type {0} is not accepted (only AES: 17, 18, 19, 20)")]
 pub struct UnknownEnctype(pub u32);
 
+/// A base key whose length is not that of its encryption type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("key of {length} bytes, {enctype} takes {}", enctype.key_length())]
+pub struct KeyLength {
+    /// The encryption type the key was given for.
+    pub enctype: Enctype,
+    /// Length of the key in bytes.
+    pub length: usize,
+}
+
 impl Enctype {
     /// Length of a key of this type in bytes.
     pub fn key_length(self) -> usize {

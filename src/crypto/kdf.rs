@@ -4,11 +4,11 @@
 //! is that of its encryption type, and derived keys are [`Secret`]s.
 #![forbid(unsafe_code)]
 
+use super::block_cipher::BlockCipher;
 use super::enctype::Enctype;
+pub use super::enctype::KeyLength;
 use super::keyed_hash::KeyedHash;
 use crate::secret::Secret;
-use aes::cipher::{BlockCipherEncrypt, KeyInit};
-use aes::{Aes128, Aes256};
 use zeroize::Zeroizing;
 
 /// The use of a derived key, which is the last byte of the derivation constant (RFC 3961 §5.3).
@@ -21,16 +21,6 @@ pub enum KeyPurpose {
     Integrity = 0x55,
     /// Kc: protects the integrity of data sent in the clear.
     Checksum = 0x99,
-}
-
-/// A base key whose length is not that of its encryption type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("key of {length} bytes, {enctype} takes {}", enctype.key_length())]
-pub struct KeyLength {
-    /// The encryption type the key was given for.
-    pub enctype: Enctype,
-    /// Length of the key in bytes.
-    pub length: usize,
 }
 
 /// The key for `usage` and `kind` that standard Kerberos derives for this encryption type.
@@ -74,37 +64,14 @@ fn constant(usage: u32, kind: KeyPurpose) -> [u8; 5] {
 /// One block in CBC mode with a zero initialisation vector is the block cipher alone, so the output is the chain
 /// E(n-fold(constant)), E(E(n-fold(constant))), cut to the length of a key.
 pub(super) fn dr(enctype: Enctype, base_key: &[u8], constant: &[u8]) -> Result<Secret, KeyLength> {
-    let cipher = Aes::new(enctype, base_key)?;
+    let cipher = BlockCipher::new(enctype, base_key)?;
     let mut block = Zeroizing::new(n_fold::<16>(constant));
     let mut key = Vec::with_capacity(enctype.key_length());
     while key.len() < enctype.key_length() {
-        cipher.encrypt(&mut block);
+        cipher.encrypt_block(&mut block);
         key.extend_from_slice(&block[..]);
     }
     Ok(Secret::new(key))
-}
-
-enum Aes {
-    Aes128(Aes128),
-    Aes256(Aes256),
-}
-
-impl Aes {
-    fn new(enctype: Enctype, key: &[u8]) -> Result<Self, KeyLength> {
-        let length = check_length(enctype, key)?;
-        let cipher = match enctype {
-            Enctype::Aes128Sha1 | Enctype::Aes128Sha256 => Aes128::new_from_slice(key).map(Self::Aes128),
-            Enctype::Aes256Sha1 | Enctype::Aes256Sha384 => Aes256::new_from_slice(key).map(Self::Aes256),
-        };
-        cipher.map_err(|_| KeyLength { enctype, length })
-    }
-
-    fn encrypt(&self, block: &mut [u8; 16]) {
-        match self {
-            Self::Aes128(cipher) => cipher.encrypt_block(block.into()),
-            Self::Aes256(cipher) => cipher.encrypt_block(block.into()),
-        }
-    }
 }
 
 /// KDF-HMAC-SHA2 of RFC 8009 §3, whose result never needs more than one block of hash output.

@@ -1,17 +1,20 @@
 //! HMAC with the hash function of an encryption type. Only this file knows which type has which.
 //!
-//! Called by [`kdf`](super::kdf) and [`mic`](super::mic). Invariant: the key was derived or checked for the encryption
+//! Called by [`kdf`](super::kdf), [`mic`](super::mic) and [`wrap`](super::wrap). Invariant: the key was derived or checked for the encryption
 //! type, so it is never longer than a block of the hash.
 #![forbid(unsafe_code)]
 
 use super::enctype::Enctype;
 use crate::secret::Secret;
+use std::fmt;
+
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
 use sha2::{Sha256, Sha384};
 use zeroize::Zeroizing;
 
-/// A keyed hash in progress.
+/// A keyed hash in progress. A clone of one that has seen nothing saves the preparation of the key.
+#[derive(Clone)]
 pub(super) enum KeyedHash {
     Sha1(Hmac<Sha1>),
     Sha256(Hmac<Sha256>),
@@ -47,6 +50,15 @@ impl KeyedHash {
         })
     }
 
+    /// Appends the first `length` bytes of the hash, for one that everybody may see.
+    pub(super) fn append_leftmost(self, length: usize, to: &mut Vec<u8>) {
+        match self {
+            Self::Sha1(hash) => to.extend(hash.finalize().as_bytes().iter().take(length)),
+            Self::Sha256(hash) => to.extend(hash.finalize().as_bytes().iter().take(length)),
+            Self::Sha384(hash) => to.extend(hash.finalize().as_bytes().iter().take(length)),
+        }
+    }
+
     /// Whether the hash starts with `checksum`. Takes the same time wherever they differ.
     pub(super) fn verify_leftmost(self, checksum: &[u8]) -> Result<(), Mismatch> {
         match self {
@@ -55,6 +67,12 @@ impl KeyedHash {
             Self::Sha384(hash) => hash.verify_truncated_left(checksum),
         }
         .map_err(|_| Mismatch)
+    }
+}
+
+impl fmt::Debug for KeyedHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyedHash")
     }
 }
 

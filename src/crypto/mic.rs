@@ -8,27 +8,13 @@
 #![forbid(unsafe_code)]
 
 use super::enctype::Enctype;
+use super::ends::{
+    ACCEPTOR_SUBKEY, GSS_S_BAD_SIG, GSS_S_DEFECTIVE_TOKEN, SEALED, SENT_BY_ACCEPTOR, token_flags,
+};
+pub use super::ends::{KeyOrigin, Role};
 use super::kdf::{self, KeyLength, KeyPurpose};
 use super::keyed_hash::{KeyedHash, checksum_length};
 use crate::secret::Secret;
-
-/// An end of the context.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// The end that asked for the context.
-    Initiator,
-    /// The end that granted it.
-    Acceptor,
-}
-
-/// The end that chose the base key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyOrigin {
-    /// The initiator: its subkey, or the ticket's session key if it sent none.
-    Initiator,
-    /// The acceptor: the subkey of its AP-REP.
-    AcceptorSubkey,
-}
 
 /// The signing keys of one end of a context.
 #[derive(Debug)]
@@ -36,8 +22,9 @@ pub struct MicKeys {
     enctype: Enctype,
     role: Role,
     origin: KeyOrigin,
-    own: Secret,
-    peer: Secret,
+    /// With the keys of the two directions, before a message.
+    own: KeyedHash,
+    peer: KeyedHash,
 }
 
 /// Why a token is refused.
@@ -75,6 +62,16 @@ pub enum MicError {
     Checksum,
 }
 
+impl MicError {
+    /// The GSS major status for it (RFC 2744 §3.9.1): GSS_S_BAD_SIG if it is well-formed, else GSS_S_DEFECTIVE_TOKEN.
+    pub fn gss_major(&self) -> u32 {
+        match self {
+            Self::Checksum => GSS_S_BAD_SIG,
+            _ => GSS_S_DEFECTIVE_TOKEN,
+        }
+    }
+}
+
 impl MicKeys {
     /// Derives the keys of both directions, seen from the end `role`.
     ///
@@ -86,7 +83,10 @@ impl MicKeys {
         origin: KeyOrigin,
         role: Role,
     ) -> Result<Self, KeyLength> {
-        let key = |role| kdf::derive(enctype, base_key.expose(), sign_usage(role), KeyPurpose::Checksum);
+        let key = |role| -> Result<KeyedHash, KeyLength> {
+            let key = kdf::derive(enctype, base_key.expose(), sign_usage(role), KeyPurpose::Checksum)?;
+            Ok(KeyedHash::new(enctype, key.expose()))
+        };
         Ok(Self { enctype, role, origin, own: key(role)?, peer: key(role.other())? })
     }
 
@@ -94,9 +94,16 @@ impl MicKeys {
     ///
     /// The caller counts: `sequence` must be new for every token of this end, which nothing here checks.
     pub fn sign(&self, message: &[u8], sequence: u64) -> Vec<u8> {
-        let mut token = header(self.flags(self.role), sequence).to_vec();
-        let checksum = keyed(self.enctype, &self.own, message, &token);
-        token.extend_from_slice(checksum.leftmost(checksum_length(self.enctype)).expose());
+        self.sign_pieces(&[message], sequence)
+    }
+
+    /// [`MicKeys::sign`] for a message in pieces.
+    pub fn sign_pieces(&self, pieces: &[&[u8]], sequence: u64) -> Vec<u8> {
+        let length = checksum_length(self.enctype);
+        let header = header(self.flags(self.role), sequence);
+        let mut token = Vec::with_capacity(header.len() + length);
+        token.extend_from_slice(&header);
+        keyed(&self.own, pieces, &header).append_leftmost(length, &mut token);
         token
     }
 
@@ -108,6 +115,14 @@ impl MicKeys {
     /// # Errors
     /// [`MicError`] for the first fault of the token.
     pub fn verify(&self, message: &[u8], token: &[u8]) -> Result<u64, MicError> {
+        self.verify_pieces(&[message], token)
+    }
+
+    /// [`MicKeys::verify`] for a message in pieces.
+    ///
+    /// # Errors
+    /// As [`MicKeys::verify`].
+    pub fn verify_pieces(&self, pieces: &[&[u8]], token: &[u8]) -> Result<u64, MicError> {
         let (header, checksum) = token.split_first_chunk::<16>().ok_or(MicError::Truncated(token.len()))?;
         let sequence = self.check_header(header)?;
 
@@ -115,9 +130,7 @@ impl MicKeys {
         if found != expected {
             return Err(MicError::ChecksumLength { expected, found });
         }
-        keyed(self.enctype, &self.peer, message, header)
-            .verify_leftmost(checksum)
-            .map_err(|_| MicError::Checksum)?;
+        keyed(&self.peer, pieces, header).verify_leftmost(checksum).map_err(|_| MicError::Checksum)?;
         Ok(sequence)
     }
 
@@ -145,34 +158,12 @@ impl MicKeys {
 
     /// The flags of a MIC token from `sender`.
     fn flags(&self, sender: Role) -> u8 {
-        let direction = match sender {
-            Role::Initiator => 0,
-            Role::Acceptor => SENT_BY_ACCEPTOR,
-        };
-        let key = match self.origin {
-            KeyOrigin::Initiator => 0,
-            KeyOrigin::AcceptorSubkey => ACCEPTOR_SUBKEY,
-        };
-        direction | key
-    }
-}
-
-impl Role {
-    fn other(self) -> Self {
-        match self {
-            Self::Initiator => Self::Acceptor,
-            Self::Acceptor => Self::Initiator,
-        }
+        token_flags(sender, self.origin)
     }
 }
 
 const TOKEN_ID: [u8; 2] = [0x04, 0x04];
 const FILLER: [u8; 5] = [0xff; 5];
-
-// RFC 4121 §4.2.2.
-const SENT_BY_ACCEPTOR: u8 = 0x01;
-const SEALED: u8 = 0x02;
-const ACCEPTOR_SUBKEY: u8 = 0x04;
 
 /// KG-USAGE-INITIATOR-SIGN and KG-USAGE-ACCEPTOR-SIGN (RFC 4121 §2).
 fn sign_usage(signer: Role) -> u32 {
@@ -190,9 +181,9 @@ fn header(flags: u8, sequence: u64) -> [u8; 16] {
 }
 
 /// The hash of the message and, after it, of the header (RFC 4121 §4.2.4).
-fn keyed(enctype: Enctype, key: &Secret, message: &[u8], header: &[u8]) -> KeyedHash {
-    let mut hash = KeyedHash::new(enctype, key.expose());
-    hash.update(message);
+fn keyed(key: &KeyedHash, pieces: &[&[u8]], header: &[u8]) -> KeyedHash {
+    let mut hash = key.clone();
+    pieces.iter().for_each(|piece| hash.update(piece));
     hash.update(header);
     hash
 }

@@ -4,9 +4,11 @@
 //! Used by client contexts, to verify RPC replies, and by mechanisms. Nothing here reads a file or asks a KDC.
 #![forbid(unsafe_code)]
 
+mod block_cipher;
 #[cfg(feature = "gss")]
 pub(crate) mod dh;
 pub mod enctype;
+mod ends;
 #[cfg(feature = "test-programs")]
 pub(crate) mod fuzz;
 pub mod kdf;
@@ -14,6 +16,7 @@ mod keyed_hash;
 pub mod mic;
 #[cfg(feature = "upcall")]
 pub(crate) mod prime_size;
+pub mod wrap;
 
 #[cfg(test)]
 mod tests;

@@ -184,7 +184,7 @@ fn checksums_are_the_published_ones() {
     }
 }
 
-/// Keys of a throw-away realm and tokens signed by MIT Kerberos 1.20.1. `tests/mic_mit.rs` does the same with new ones each
+/// Keys of a throw-away realm and tokens signed by MIT Kerberos 1.20.1. `tests/tokens_mit.rs` does the same with new ones each
 /// time.
 #[test]
 fn tokens_for_the_same_sequence_number_are_those_of_mit() {

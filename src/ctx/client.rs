@@ -19,12 +19,12 @@ mod error;
 mod key;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::unistd::geteuid;
+use nix::unistd::{geteuid, getuid};
 
 pub use self::error::{ClientError, NotEstablished};
 pub use self::key::{ContextKey, Stale};
@@ -37,6 +37,7 @@ use super::preference::Preference;
 use super::request::{Description, OnPause, RpcChannel, Service};
 use super::rings::{self, Session};
 use crate::sys::keyctl;
+use crate::sys::per_process::PerProcess;
 
 /// Pause between two attempts while the kernel forgets a key, and how long that may take.
 const FORGETTING_PAUSE: Duration = Duration::from_millis(5);
@@ -65,15 +66,8 @@ pub fn request(request: &ContextRequest) -> Result<ContextKey, ClientError> {
 
 /// A random instance for this process; a forked child gets another.
 fn own_instance() -> String {
-    static OWN: Mutex<Option<(u32, u64)>> = Mutex::new(None);
-    let process = std::process::id();
-    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    let (process, random) = match *own {
-        Some((owner, random)) if owner == process => (owner, random),
-        _ => (process, RandomState::new().build_hasher().finish()),
-    };
-    *own = Some((process, random));
-    format!("{process}-{random:016x}")
+    static OWN: PerProcess<u64> = PerProcess::new(|| RandomState::new().build_hasher().finish());
+    format!("{}-{:016x}", std::process::id(), OWN.here())
 }
 
 /// Requests a context that all programs of the user find, in the keyring that [`destination`] chooses: for programs that
@@ -179,6 +173,25 @@ pub fn request_into(destination: Destination, request: &ContextRequest) -> Resul
         }
         other => other,
     }
+}
+
+/// Requests a context for a thread that does nothing else: its key is in the thread keyring. The thread loses a session
+/// keyring that is not its user's own, or root's, so that nothing is looked for there (rule S20).
+///
+/// # Errors
+/// As [`request`].
+pub(crate) fn request_into_thread(request: &ContextRequest) -> Result<ContextKey, ClientError> {
+    static NUMBER: AtomicU64 = AtomicU64::new(1);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let instance = request.instance.clone().unwrap_or_else(|| format!("{}-{number}", own_instance()));
+    let request = ContextRequest { instance: Some(instance), ..request.clone() };
+    if rings::session() != Session::Own || geteuid().is_root() || getuid().is_root() {
+        keyctl::join_anonymous_session().map_err(refused)?;
+    }
+    let description = request.description();
+    let callout_text = request.callout_text(Preference::of_caller())?;
+    let asked = keyctl::request(c"user", &exact_text(&description)?, &callout_text, keyctl::THREAD_KEYRING);
+    ContextKey::checked(asked.map_err(refused)?, &description)
 }
 
 fn refused(errno: Errno) -> ClientError {

@@ -115,7 +115,7 @@ pub struct Context {
     pub key_origin: KeyOrigin,
     /// End of the context, seconds since the epoch.
     pub endtime: u32,
-    /// First sequence number of the initiator's tokens.
+    /// Number of the first token: the initiator's in a key, the acceptor's where a server installs the context.
     pub send_sequence: u64,
     /// Whom it speaks for; `None` if the key does not say so, as those of other versions.
     pub initiator: Option<Initiator>,

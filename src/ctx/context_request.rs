@@ -70,6 +70,13 @@ impl ContextRequest {
         Description { owner: calling_user(), service: self.service.clone(), instance: self.instance.clone() }
     }
 
+    /// The same, with the caller's `KRB5CCNAME` as it is now as what it prefers, if it names nothing else and there is room.
+    pub(crate) fn as_by_caller(&self) -> Self {
+        let with = Self { prefer: Preference::of_caller(), ..self.clone() };
+        let names_none = self.cache.is_none() && self.prefer.is_none();
+        if names_none && with.callout_text(None).is_ok() { with } else { self.clone() }
+    }
+
     fn callout(&self, prefer: Option<Preference>) -> Callout {
         Callout {
             mechanism: Mechanism::Krb5,

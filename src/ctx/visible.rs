@@ -5,6 +5,7 @@
 //! come and go while we look: one that has gone is left out.
 
 use std::collections::{HashMap, HashSet};
+use std::ffi::CStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 
@@ -20,10 +21,14 @@ use super::rings::{self, Session};
 use crate::key::{KeyDescription, KeySerial};
 use crate::sys::keyctl;
 
+/// The keyring of a program's own contexts, in the thread keyring of a thread of its own (src/security/held.rs).
+pub(crate) const PROGRAMS_RING: &CStr = c"_lgss";
 /// Possessor and owner may read, in a key's permissions (keyrings(7)).
 const READ: u32 = 0x0202_0000;
 /// They may find it, which is what ending it needs.
 const SEARCH: u32 = 0x0808_0000;
+/// They may change it, or of a keyring what is in it.
+const WRITE: u32 = 0x0404_0000;
 const POSSESSOR: u32 = 0x3f00_0000;
 const OWNER: u32 = 0x003f_0000;
 
@@ -48,6 +53,9 @@ pub struct Visible {
 pub enum Elsewhere {
     /// In another session of the caller's.
     Session,
+    /// In a keyring of a program of the caller's that uses `lgss::security`; whoever ends the context ends it for that
+    /// program.
+    Program,
     /// In no keyring any more: its session or process has ended. The kernel lets go of it in a moment, or when its
     /// negotiation ends.
     Nowhere,
@@ -141,7 +149,7 @@ struct KeyringWalk {
     known: HashMap<KeySerial, Kind>,
     walked: HashSet<KeySerial>,
     /// Keyrings of the caller's, but those of requests under way.
-    own_rings: HashSet<KeySerial>,
+    own_rings: HashMap<KeySerial, Outsiders>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -149,6 +157,15 @@ enum Kind {
     Context,
     Keyring,
     Other,
+}
+
+/// What their owner may do with the keys of a keyring that nothing leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outsiders {
+    /// Nothing but look at them, if that.
+    Look,
+    /// Take them out, too: so it is in keyrings of programs' contexts.
+    TakeOut,
 }
 
 impl KeyringWalk {
@@ -180,7 +197,12 @@ impl KeyringWalk {
         let kind = match key.key_type.as_str() {
             "keyring" => {
                 if key.uid == geteuid().as_raw() && !key.description.starts_with(b"_req.") {
-                    self.own_rings.insert(serial);
+                    let is_programs = key.description == PROGRAMS_RING.to_bytes();
+                    let may = match is_programs && key.permissions & WRITE & OWNER != 0 {
+                        true => Outsiders::TakeOut,
+                        false => Outsiders::Look,
+                    };
+                    self.own_rings.insert(serial, may);
                 }
                 Kind::Keyring
             }
@@ -214,10 +236,14 @@ impl KeyringWalk {
     /// Finds contexts that were only seen in the caller's other keyrings, which their owner may read. Those of processes
     /// and threads cannot be read: if there is one, the place of a context stays unknown.
     fn locate(&mut self) {
-        let (mut elsewhere, mut hidden) = (HashSet::new(), false);
-        for ring in self.own_rings.difference(&self.walked) {
+        let (mut places, mut hidden) = (HashMap::<KeySerial, Vec<_>>::new(), false);
+        for (ring, may) in self.own_rings.iter().filter(|(ring, _)| !self.walked.contains(ring)) {
             match keyctl::links(ring.raw()) {
-                Ok(links) => elsewhere.extend(links.into_iter().filter_map(KeySerial::new)),
+                Ok(links) => {
+                    for serial in links.into_iter().filter_map(KeySerial::new) {
+                        places.entry(serial).or_default().push((*ring, *may));
+                    }
+                }
                 Err(Errno::EACCES) => hidden = true,
                 Err(_) => {}
             }
@@ -226,11 +252,16 @@ impl KeyringWalk {
         let seen =
             self.contexts.values_mut().filter(|context| context.owner == own && context.holders.is_empty());
         for context in seen {
-            context.elsewhere = match elsewhere.contains(&context.key.serial()) {
-                true => Some(Elsewhere::Session),
-                false if hidden => None,
-                false => Some(Elsewhere::Nowhere),
+            let places = places.remove(&context.key.serial()).unwrap_or_default();
+            let of_programs = places.iter().filter(|(_, may)| *may == Outsiders::TakeOut);
+            context.holders.extend(of_programs.map(|(ring, _)| *ring));
+            context.elsewhere = match (places.is_empty(), context.holders.is_empty()) {
+                (false, false) => Some(Elsewhere::Program),
+                (false, true) => Some(Elsewhere::Session),
+                (true, _) if hidden => None,
+                (true, _) => Some(Elsewhere::Nowhere),
             };
+            context.endable |= context.elsewhere == Some(Elsewhere::Program);
         }
     }
 

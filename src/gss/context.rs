@@ -16,7 +16,7 @@ use crate::wire::Reader;
 
 /// How the context's messages are to be protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protection {
+pub(crate) enum ProtectionFlags {
     /// Integrity: message integrity codes, which RPCSEC_GSS puts on every call header.
     Integrity,
     /// Integrity and confidentiality.
@@ -39,13 +39,13 @@ impl GrantedFlags {
     }
 
     /// Whether the context has this protection.
-    pub(crate) fn protects(self, protection: Protection) -> bool {
+    pub(crate) fn protects(self, protection: ProtectionFlags) -> bool {
         let flags = protection.flags();
         self.0 & flags == flags
     }
 }
 
-impl Protection {
+impl ProtectionFlags {
     fn flags(self) -> u32 {
         match self {
             Self::Integrity => ffi::GSS_C_INTEG_FLAG,
@@ -81,7 +81,7 @@ impl GssInitiator {
     ///
     /// # Errors
     /// The library's.
-    pub(crate) fn new(ticket: &Ticket, protection: Protection) -> Result<Self, GssError> {
+    pub(crate) fn new(ticket: &Ticket, protection: ProtectionFlags) -> Result<Self, GssError> {
         let target = GssTarget::import(&ticket.server())?;
         let cache = ticket.alone_in_memory().map_err(|error| GssError {
             major: GSS_S_FAILURE,

@@ -5,7 +5,7 @@
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 
-use super::context::{GssInitiator, InitiatorStep, Protection};
+use super::context::{GssInitiator, InitiatorStep, ProtectionFlags};
 use super::keytab::Keytab;
 use super::krb5::Library;
 use super::krb5_conf::{self, ConfReader, Effect};
@@ -143,7 +143,7 @@ fn begin(library: &Library, path: &str) -> Option<GssInitiator> {
     let cache = Cache::resolve(library, &format!("FILE:{path}")).ok()?;
     let service = library.principal("nfs/srv.example.test@EXAMPLE.TEST").ok()?;
     let ticket = cache.service_ticket(&cache.principal().ok()?, &service).ok()?;
-    match GssInitiator::new(&ticket, Protection::Integrity).and_then(|initiator| initiator.step(&[])) {
+    match GssInitiator::new(&ticket, ProtectionFlags::Integrity).and_then(|initiator| initiator.step(&[])) {
         Ok(InitiatorStep::Continue(initiator, _)) => Some(initiator),
         _ => None,
     }

@@ -4,13 +4,13 @@
 //! a context with mutual authentication (rule S12); at most [`ROUND_LIMIT`] tokens are sent (rule S11).
 
 use super::ROUND_LIMIT;
-use super::channel::rpc::reply::{AuthStatus, RpcReplyError};
 use super::channel::{Answer, Channel, ChannelError, GSS_S_COMPLETE, GSS_S_UNAUTHORIZED, WindowProof};
 use super::mech::{CompleteContext, ExchangeStep, InitiatorSide, MechanismError, MechanismFault};
 use crate::ctx::payload::user::GSS_S_CONTINUE_NEEDED;
 use crate::ctx::{Handle, SeqWindow};
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::status::GSS_S_FAILURE;
+use crate::onc_rpc::reply::{AuthStatus, RpcReplyError};
 use crate::secret::Secret;
 
 /// Bits of the routine error in a major status.

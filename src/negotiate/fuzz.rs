@@ -4,11 +4,13 @@ use std::io::Cursor;
 
 use super::channel::answer::{Answer, WindowProof};
 use super::channel::lustre::{self, LUSTRE_TOKEN_LIMIT};
-use super::channel::rpc::call::{FLAVOR_GSS, Program};
-use super::channel::rpc::record::{self, RPC_TOKEN_LIMIT};
-use super::channel::rpc::{context, reply::RpcReply};
+use super::channel::rpc::call::{Program, RPC_MESSAGES, RPC_TOKEN_LIMIT};
+use super::channel::rpc::context;
 use super::mech;
 use crate::ctx::HANDLE_LIMIT;
+use crate::onc_rpc::call::FLAVOR_GSS;
+use crate::onc_rpc::record;
+use crate::onc_rpc::reply::AcceptedReply;
 use crate::secret::Secret;
 use crate::wire::{WireError, Writer};
 
@@ -20,20 +22,20 @@ const XID: u32 = 0x6b73_7a01;
 /// A record of RPC over TCP, in fragments.
 pub fn rpc_record(data: &[u8]) {
     let mut stream = Cursor::new(data);
-    let Ok(message) = record::read(&mut stream) else { return };
+    let Ok(message) = record::read(&mut stream, RPC_MESSAGES) else { return };
     assert!(message.len() <= data.len());
     let mut written = Vec::new();
     assert!(record::write(&mut written, &message).is_ok());
-    assert_eq!(record::read(&mut Cursor::new(written)).ok(), Some(message));
+    assert_eq!(record::read(&mut Cursor::new(written), RPC_MESSAGES).ok(), Some(message));
 }
 
 /// A reply to a call for a context; its xid is the right one, which the peer knows.
 pub fn rpc_reply(data: &[u8]) {
     let message = [&XID.to_be_bytes(), data].concat();
-    if let Err(error) = RpcReply::parse(&message, XID) {
+    if let Err(error) = AcceptedReply::parse(&message, XID).and_then(|reply| reply.outcome) {
         assert!(!error.to_string().contains(char::is_control));
     }
-    assert!(RpcReply::parse(&message, XID ^ 1).is_err());
+    assert!(AcceptedReply::parse(&message, XID ^ 1).is_err());
     let Ok(answer) = context::decode(&message, XID) else { return };
     assert!(answer.handle.expose().len() <= HANDLE_LIMIT && answer.token.len() <= RPC_TOKEN_LIMIT);
     let again = reply_with(&answer).ok().and_then(|reply| context::decode(reply.as_slice(), XID).ok());

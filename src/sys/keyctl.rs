@@ -13,6 +13,7 @@ use std::os::raw::{c_int, c_long};
 use std::ptr;
 
 use libc::c_ulong;
+use linux_keyutils::KeyPermissions;
 use nix::errno::Errno;
 use zeroize::Zeroizing;
 
@@ -26,7 +27,7 @@ pub(crate) use making::{
     own_persistent_keyring, reject, set_owner,
 };
 #[cfg(feature = "upcall")]
-pub use making::{add, clear, revoke, set_permissions, set_timeout, update};
+pub use making::{clear, revoke, set_timeout, update};
 
 /// The calling thread's thread keyring.
 pub(crate) const THREAD_KEYRING: RawSerial = libc::KEY_SPEC_THREAD_KEYRING;
@@ -145,6 +146,32 @@ pub fn link(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
 /// EACCES without write permission for the keyring, ENOENT if the key is not in it.
 pub fn unlink(key: RawSerial, ring: RawSerial) -> Result<(), Errno> {
     simple(libc::KEYCTL_UNLINK, arg(key), arg(ring)).map(drop)
+}
+
+/// [add_key(2)](https://man7.org/linux/man-pages/man2/add_key.2.html).
+///
+/// # Errors
+/// EDQUOT, EACCES, EINVAL.
+pub fn add(key_type: &CStr, description: &CStr, payload: &[u8], ring: RawSerial) -> Result<RawSerial, Errno> {
+    // SAFETY: the strings are NUL-terminated, pointer and length describe `payload`; the kernel only reads them.
+    serial(check(unsafe {
+        libc::syscall(
+            libc::SYS_add_key,
+            key_type.as_ptr(),
+            description.as_ptr(),
+            payload.as_ptr(),
+            payload.len(),
+            c_long::from(ring as c_int),
+        )
+    })?)
+}
+
+/// KEYCTL_SETPERM.
+///
+/// # Errors
+/// EACCES without setattr permission.
+pub fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
+    library(key).set_perms(KeyPermissions::from_u32(permissions)).map_err(errno)
 }
 
 /// KEYCTL_INVALIDATE: removes the key at once, for everybody.

@@ -41,6 +41,7 @@ pub(crate) mod init_channel;
 pub(crate) mod jail;
 #[cfg(feature = "upcall")]
 pub(crate) mod kept_setuid;
+pub(crate) mod key_watch;
 pub(crate) mod keyctl;
 #[cfg(feature = "upcall")]
 pub(crate) mod lending;
@@ -62,11 +63,11 @@ pub(crate) mod own_view;
 pub(crate) mod passed;
 #[cfg(feature = "upcall")]
 pub(crate) mod passing;
+pub(crate) mod per_process;
 #[cfg(feature = "upcall")]
 pub(crate) mod proc;
 #[cfg(feature = "upcall")]
 pub(crate) mod process;
-#[cfg(feature = "upcall")]
 pub(crate) mod random;
 #[cfg(feature = "tools")]
 pub(crate) mod signals;
@@ -74,3 +75,4 @@ pub(crate) mod signals;
 pub(crate) mod socket_filter;
 #[cfg(feature = "upcall")]
 pub(crate) mod tables;
+pub(crate) mod thread_uid;

@@ -70,7 +70,7 @@ pub(crate) fn canonical_name(host: &str) -> io::Result<String> {
 
 /// Why a name has no address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LookupError {
+pub(crate) enum NameServiceError {
     /// The name does not exist or has no address.
     NotFound,
     /// No server answered.
@@ -79,7 +79,7 @@ pub(crate) enum LookupError {
     Other(c_int),
 }
 
-impl fmt::Display for LookupError {
+impl fmt::Display for NameServiceError {
     /// Text to follow the name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
@@ -93,9 +93,9 @@ impl fmt::Display for LookupError {
 /// The addresses of a name or literal, in the resolver's order.
 ///
 /// # Errors
-/// [`LookupError`].
-pub(crate) fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
-    let host = CString::new(host).map_err(|_| LookupError::NotFound)?;
+/// [`NameServiceError`].
+pub(crate) fn addresses(host: &str) -> Result<Vec<IpAddr>, NameServiceError> {
+    let host = CString::new(host).map_err(|_| NameServiceError::NotFound)?;
     // SAFETY: all zero is the documented start of hints: null pointers and zero numbers.
     let mut hints: libc::addrinfo = unsafe { mem::zeroed() };
     hints.ai_socktype = libc::SOCK_STREAM;
@@ -103,9 +103,9 @@ pub(crate) fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
     // SAFETY: the name ends with NUL, the hints are alive, no service is asked for; the last pointer is to a live local.
     match unsafe { libc::getaddrinfo(host.as_ptr(), ptr::null(), &raw const hints, &raw mut found) } {
         0 => {}
-        libc::EAI_NONAME | libc::EAI_NODATA => return Err(LookupError::NotFound),
-        libc::EAI_AGAIN => return Err(LookupError::Silent),
-        code => return Err(LookupError::Other(code)),
+        libc::EAI_NONAME | libc::EAI_NODATA => return Err(NameServiceError::NotFound),
+        libc::EAI_AGAIN => return Err(NameServiceError::Silent),
+        code => return Err(NameServiceError::Other(code)),
     }
     let mut addresses = Vec::new();
     let mut next = found;
@@ -117,7 +117,7 @@ pub(crate) fn addresses(host: &str) -> Result<Vec<IpAddr>, LookupError> {
     }
     // SAFETY: the list is freed once, after the copies.
     unsafe { libc::freeaddrinfo(found) };
-    if addresses.is_empty() { Err(LookupError::NotFound) } else { Ok(addresses) }
+    if addresses.is_empty() { Err(NameServiceError::NotFound) } else { Ok(addresses) }
 }
 
 /// # Safety
@@ -197,8 +197,8 @@ mod tests {
         assert_eq!(addresses("127.0.0.1"), Ok(vec![Ipv4Addr::LOCALHOST.into()]));
         assert_eq!(addresses("::1"), Ok(vec![Ipv6Addr::LOCALHOST.into()]));
         assert!(addresses("localhost").is_ok_and(|found| found.iter().all(IpAddr::is_loopback)));
-        assert_eq!(addresses("a\0b"), Err(LookupError::NotFound));
-        assert_eq!(LookupError::NotFound.to_string(), " not found");
+        assert_eq!(addresses("a\0b"), Err(NameServiceError::NotFound));
+        assert_eq!(NameServiceError::NotFound.to_string(), " not found");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::check::{Agreed, AgreedContext};
 use super::check_shared::granted_parts;
 use super::exchange::Exchanged;
-use super::held::Pending;
+use super::held::KeyToAnswer;
 use super::relay::{GrantedContext, Relay};
 use crate::ctx::Lifetime;
 use crate::ctx::lustre::{LustreCallout, Roles};
@@ -30,7 +30,7 @@ const NULL_TOKEN_LIMIT: usize = 64;
 /// # Errors
 /// [`Failure`] of the stage `Negotiate`, or that of the key's instantiation.
 pub(super) fn establish(
-    key: &mut Pending,
+    key: &mut KeyToAnswer,
     relay: &mut Relay,
     callout: &LustreCallout,
     deadline: Instant,

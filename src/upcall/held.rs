@@ -29,7 +29,7 @@ pub(super) const OTHERS_WAIT: Duration = Duration::from_secs(1);
 const CLOCK_GRACE: Duration = Duration::from_secs(1);
 
 /// A key that is still to be finished.
-pub(super) enum Pending {
+pub(super) enum KeyToAnswer {
     /// Under construction; the requester waits.
     Held(HeldKey),
     /// Instantiated; the requester has been released.
@@ -73,7 +73,7 @@ impl HeldState {
     }
 }
 
-impl Pending {
+impl KeyToAnswer {
     /// A key that the front has left undecided. Its clock starts at once, so that not even reading the settings can
     /// make the requester wait longer.
     pub(super) fn held(
@@ -140,7 +140,7 @@ impl Pending {
         Ok(())
     }
 
-    /// The instantiated key; instantiates a held one, as [`Pending::admit`] does.
+    /// The instantiated key; instantiates a held one, as [`KeyToAnswer::admit`] does.
     ///
     /// # Errors
     /// [`Failure`] if that is impossible or too late, with the key, which is to be failed.

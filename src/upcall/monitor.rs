@@ -12,7 +12,7 @@ use nix::unistd::setsid;
 use super::authorise::Acting;
 use super::cgroup::OwnerCgroup;
 use super::container;
-use super::held::Pending;
+use super::held::KeyToAnswer;
 use super::invocation::{Invocation, Unusable};
 use super::job::Job;
 use super::lines::Lines;
@@ -98,7 +98,7 @@ fn watch(shared: &'static Shared, front: Predecessor) -> i32 {
         }
     };
     let verdict = verdict.and_then(|taken| joined.map(|()| taken).map_err(without_group));
-    if !matches!(verdict, Ok((_, Pending::Held(_)))) {
+    if !matches!(verdict, Ok((_, KeyToAnswer::Held(_)))) {
         authority::give_up_used();
     }
     let _ = (setsid(), jail::leave_no_core());
@@ -125,13 +125,13 @@ fn mistrust_memory() {
 fn take_verdict(
     shared: &'static Shared,
     front: Option<WaitingParent>,
-) -> Result<(&'static Served, Pending), Failure> {
+) -> Result<(&'static Served, KeyToAnswer), Failure> {
     match shared.verdict.get() {
         Some(Verdict::Served(served)) => {
-            Ok((served, Pending::Live(shared.live_key().in_foreign_ring(served.foreign_ring))))
+            Ok((served, KeyToAnswer::Live(shared.live_key().in_foreign_ring(served.foreign_ring))))
         }
         Some(Verdict::Undecided(undecided)) => {
-            Ok((&undecided.served, Pending::held(shared.authority(), undecided, shared.waits(), front)))
+            Ok((&undecided.served, KeyToAnswer::held(shared.authority(), undecided, shared.waits(), front)))
         }
         Some(Verdict::Refused(failure)) => Err(failure.clone()),
         None => {
@@ -145,7 +145,7 @@ fn take_verdict(
 }
 
 /// Everything after the front: the negotiation, the log, the clean-up.
-fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
+fn finish(shared: &Shared, verdict: Result<(&Served, KeyToAnswer), Failure>) {
     let invocation = &shared.invocation;
     let started = Instant::now();
     let (config, broken) = match Config::load(invocation.config.as_deref()) {
@@ -177,7 +177,7 @@ fn finish(shared: &Shared, verdict: Result<(&Served, Pending), Failure>) {
 }
 
 /// Has the context negotiated, unless the settings are `broken` or there is no slot.
-fn serve(job: Job<'_>, key: Pending, times: Times, broken: Option<Failure>, lines: &Lines<'_>) {
+fn serve(job: Job<'_>, key: KeyToAnswer, times: Times, broken: Option<Failure>, lines: &Lines<'_>) {
     let Job { invocation, served, config, .. } = job;
     let admitted = match broken {
         Some(failure) => Err(failure),

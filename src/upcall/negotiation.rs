@@ -20,7 +20,7 @@ use super::failures::FailureMemory;
 use super::final_payload::{fail_unpublished, kernels_payload, publish_context};
 use super::findings::Findings;
 use super::gssnull;
-use super::held::Pending;
+use super::held::KeyToAnswer;
 use super::job::Job;
 use super::loan::lent;
 use super::order::Order;
@@ -38,7 +38,7 @@ use crate::creds::limits::BLOCKED_PLACES;
 use crate::creds::search::Rings;
 use crate::ctx::lustre::LustreCallout;
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::messages::{Credentials, Message, MessageError, Paused, Report, Request, Timing};
+use crate::negotiate::messages::{Credentials, FrameError, Message, Paused, Report, Request, Timing};
 use crate::sys::process::{self, Process};
 use crate::time::now_32;
 
@@ -69,7 +69,7 @@ enum WorkerEvent {
 }
 
 /// Has the context negotiated and finishes the key.
-pub(super) fn negotiate(job: Job<'_>, key: Pending, times: Times, room: Room<'_>) -> Ended {
+pub(super) fn negotiate(job: Job<'_>, key: KeyToAnswer, times: Times, room: Room<'_>) -> Ended {
     let findings = Findings::new(times.started, job.served.micros, job.config.log.level);
     let unfinished = Unfinished { job, times, key, findings };
     match PreparedNegotiation::of(&job, &times) {
@@ -82,7 +82,7 @@ pub(super) fn negotiate(job: Job<'_>, key: Pending, times: Times, room: Room<'_>
 struct Unfinished<'a> {
     job: Job<'a>,
     times: Times,
-    key: Pending,
+    key: KeyToAnswer,
     findings: Findings,
 }
 
@@ -279,7 +279,7 @@ impl<'a> RunningNegotiation<'a> {
             Some(WorkerEvent::Message) => {
                 let limit = deadline.min(Instant::now() + MESSAGE_TIME);
                 self.worker.link.receive_message(limit).map_err(|error| match error {
-                    MessageError::Closed => worker_exit::failure(&self.worker.process),
+                    FrameError::Closed => worker_exit::failure(&self.worker.process),
                     error => not_received(error, deadline, self.overdue()),
                 })
             }
@@ -327,7 +327,7 @@ impl<'a> Reported<'a> {
 }
 
 /// Publishes the context in the key.
-fn publish(job: &Job<'_>, times: &Times, key: Pending, agreed: Agreed) -> Outcome {
+fn publish(job: &Job<'_>, times: &Times, key: KeyToAnswer, agreed: Agreed) -> Outcome {
     let acting = job.served.acting;
     let live = match key.into_live() {
         Ok(live) => live,
@@ -368,14 +368,14 @@ fn launch_failed(errno: Errno) -> Failure {
     Failure::new(Stage::Launch, Cause::Setup, format_args!("no process to negotiate: {errno}"))
 }
 
-fn worker_fault(error: MessageError) -> Failure {
+fn worker_fault(error: FrameError) -> Failure {
     Failure::new(Stage::Negotiate, Cause::WorkerFault, format_args!("worker: {error}"))
 }
 
 /// The failure of a message that had begun to arrive. If our deadline passed meanwhile, the worker is not to blame.
-fn not_received(error: MessageError, deadline: Instant, overdue: Failure) -> Failure {
+fn not_received(error: FrameError, deadline: Instant, overdue: Failure) -> Failure {
     match error {
-        MessageError::TimedOut if deadline <= Instant::now() => overdue,
+        FrameError::TimedOut if deadline <= Instant::now() => overdue,
         error => worker_fault(error),
     }
 }
@@ -393,8 +393,8 @@ mod tests {
             let failure = not_received(error, deadline, overdue);
             (failure.stage, failure.cause)
         };
-        assert_eq!(cause(MessageError::TimedOut, now), (Stage::Kdc, Cause::Deadline));
-        assert_eq!(cause(MessageError::TimedOut, later), (Stage::Negotiate, Cause::WorkerFault));
-        assert_eq!(cause(MessageError::Closed, now), (Stage::Negotiate, Cause::WorkerFault));
+        assert_eq!(cause(FrameError::TimedOut, now), (Stage::Kdc, Cause::Deadline));
+        assert_eq!(cause(FrameError::TimedOut, later), (Stage::Negotiate, Cause::WorkerFault));
+        assert_eq!(cause(FrameError::Closed, now), (Stage::Negotiate, Cause::WorkerFault));
     }
 }

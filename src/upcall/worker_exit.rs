@@ -6,7 +6,7 @@ use nix::sys::signal::Signal;
 use nix::sys::wait::WaitStatus;
 
 use crate::event::{Cause, Failure, Stage};
-use crate::negotiate::messages::MessageError;
+use crate::negotiate::messages::FrameError;
 use crate::sys::process::Process;
 
 /// How long a worker that has closed its pipes may take to end.
@@ -26,7 +26,7 @@ fn in_words(status: Option<WaitStatus>) -> String {
                 .to_owned()
         }
         Some(WaitStatus::Signaled(_, signal, _)) => format!("killed by {signal}"),
-        _ => MessageError::Closed.to_string(),
+        _ => FrameError::Closed.to_string(),
     }
 }
 
@@ -40,7 +40,7 @@ mod tests {
         let by = |signal| in_words(Some(WaitStatus::Signaled(Pid::from_raw(7), signal, false)));
         assert!(by(Signal::SIGSYS).contains("sandbox"));
         assert_eq!(by(Signal::SIGSEGV), "killed by SIGSEGV");
-        assert_eq!(in_words(None), MessageError::Closed.to_string());
-        assert_eq!(in_words(Some(WaitStatus::Exited(Pid::from_raw(7), 1))), MessageError::Closed.to_string());
+        assert_eq!(in_words(None), FrameError::Closed.to_string());
+        assert_eq!(in_words(Some(WaitStatus::Exited(Pid::from_raw(7), 1))), FrameError::Closed.to_string());
     }
 }

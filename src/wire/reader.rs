@@ -5,6 +5,11 @@
 #[cfg(feature = "upcall")]
 mod messages;
 
+/// Bytes from `length` to the next multiple of four.
+pub(super) fn padding(length: usize) -> usize {
+    length.wrapping_neg() % 4
+}
+
 /// What is wrong with received bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum WireError {
@@ -61,6 +66,14 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_ne_bytes)
     }
 
+    /// A 32-bit integer in network byte order (XDR, RFC 4506 §4.1).
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`].
+    pub(crate) fn u32_be(&mut self) -> Result<u32, WireError> {
+        self.array().map(u32::from_be_bytes)
+    }
+
     /// `u32 host length` and that many bytes, without padding (key payloads).
     ///
     /// # Errors
@@ -76,6 +89,25 @@ impl<'a> Reader<'a> {
             return Err(WireError::TooLong(length, limit));
         }
         self.take(length)
+    }
+
+    /// XDR variable-length opaque data: `u32 be length`, the bytes, padding to four (RFC 4506 §4.10).
+    ///
+    /// # Errors
+    /// [`WireError::Truncated`], [`WireError::TooLong`].
+    pub(crate) fn opaque_xdr(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
+        let length = self.u32_be()?;
+        let body = self.limited(length, limit)?;
+        self.take(padding(body.len()))?;
+        Ok(body)
+    }
+
+    /// Checks that everything has been read.
+    ///
+    /// # Errors
+    /// [`WireError::Trailing`] if anything is left.
+    pub(crate) fn finish(self) -> Result<(), WireError> {
+        if self.0.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.0.len())) }
     }
 
     /// Whether everything has been read.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::reader::WireError;
+use super::reader::{WireError, padding};
 
 /// What a key of either type holds while there is no context in it: `u32 0 · i32 −errno · u32 GSS major` (docs/formats.md).
 /// Needs no heap.
@@ -105,11 +105,6 @@ impl fmt::Debug for Writer {
 
 fn field_length(bytes: &[u8]) -> Result<u32, WireError> {
     u32::try_from(bytes.len()).map_err(|_| WireError::TooLong(bytes.len(), u32::MAX as usize))
-}
-
-/// Bytes from `length` to the next multiple of four.
-pub(super) fn padding(length: usize) -> usize {
-    length.wrapping_neg() % 4
 }
 
 #[cfg(test)]

@@ -20,13 +20,13 @@ use crate::event::{Cause, Failure, Stage};
 use crate::gss::ticket::Ticket;
 use crate::gss::trace;
 use crate::identity::unprivileged::Unprivileged;
-use crate::negotiate::channel::rpc::{Client, call::Program};
-use crate::negotiate::channel::tcp::{self, ConnectError};
+use crate::negotiate::channel::rpc::{RpcTokenClient, call::Program};
 use crate::negotiate::channel::{Channel, ChannelError};
 use crate::negotiate::drive::{DriveError, Negotiated, drive};
 use crate::negotiate::mech::krb5::{Krb5, Krb5Keys};
 use crate::negotiate::messages::{Credentials, Ready, Request, Target};
-use crate::sys::name_service::{self, LookupError};
+use crate::onc_rpc::tcp::{self, ConnectError};
+use crate::sys::name_service::{self, NameServiceError};
 
 /// Serves the request. Takes the proof that this process has no rights.
 pub(super) fn negotiate(
@@ -184,7 +184,7 @@ fn establish(
             let address = stream.peer_addr().map_or_else(|_| channel.host.clone(), |a| a.to_string());
             let peer = format!("{server} at {address}");
             let program = Program { number: channel.program, version: channel.version };
-            let client = Client::new(stream, program, limit);
+            let client = RpcTokenClient::new(stream, program, limit);
             (exchange(ticket, afterwards, client, &peer, task), peer)
         }
         Target::Lustre { name, .. } => {
@@ -241,9 +241,9 @@ fn addresses(server: &RpcChannel, deadline: Instant, watch: &Watch) -> Result<Ve
     trace::note(format_args!("looks up {host}"));
     let found = name_service::addresses(host).map_err(|error| {
         let cause = match error {
-            LookupError::NotFound => Cause::UnknownHost,
-            LookupError::Silent => Cause::NameServiceSilent,
-            LookupError::Other(_) => Cause::UnknownHost,
+            NameServiceError::NotFound => Cause::UnknownHost,
+            NameServiceError::Silent => Cause::NameServiceSilent,
+            NameServiceError::Other(_) => Cause::UnknownHost,
         };
         Failure::new(Stage::Resolve, cause, format_args!("name {host}{error}"))
     })?;

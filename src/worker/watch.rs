@@ -15,7 +15,7 @@ use crate::ctx::request::Service;
 use crate::event::{Cause, Failure, Stage};
 use crate::gss::trace::{self, Waiting};
 use crate::negotiate::messages::{
-    Considered, Established, Failed, MessageError, Ready, TestedPrime, Timing, Trail, WorkerEnd, trail_of,
+    Considered, Established, Failed, FrameError, Ready, TestedPrime, Timing, Trail, WorkerEnd, trail_of,
 };
 use crate::secret::Secret;
 use crate::sys::process;
@@ -113,38 +113,38 @@ impl Watch {
     /// Sends a token to the monitor, unless an overdue stage has been reported.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub(super) fn send_token(&self, token: &Secret) -> Result<(), MessageError> {
+    /// [`FrameError`].
+    pub(super) fn send_token(&self, token: &Secret) -> Result<(), FrameError> {
         let mut state = self.0.lock();
         let stages = state.stages.clone();
-        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_token(token, &stages))
+        state.link.as_mut().map_or(Err(FrameError::Closed), |link| link.send_token(token, &stages))
     }
 
     /// Tells the monitor that machine credentials are ready.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub(super) fn send_ready(&self, ready: Ready, cache: Option<&Secret>) -> Result<(), MessageError> {
+    /// [`FrameError`].
+    pub(super) fn send_ready(&self, ready: Ready, cache: Option<&Secret>) -> Result<(), FrameError> {
         let mut state = self.0.lock();
-        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_ready(ready, cache))
+        state.link.as_mut().map_or(Err(FrameError::Closed), |link| link.send_ready(ready, cache))
     }
 
     /// Tells the monitor that a prime need not be tested again.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub(super) fn send_tested_prime(&self, prime: TestedPrime) -> Result<(), MessageError> {
+    /// [`FrameError`].
+    pub(super) fn send_tested_prime(&self, prime: TestedPrime) -> Result<(), FrameError> {
         let mut state = self.0.lock();
-        state.link.as_mut().map_or(Err(MessageError::Closed), |link| link.send_tested_prime(prime))
+        state.link.as_mut().map_or(Err(FrameError::Closed), |link| link.send_tested_prime(prime))
     }
 
     /// Other handles of the pipes, to receive without the lock.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub(super) fn receiver(&self) -> Result<WorkerEnd, MessageError> {
+    /// [`FrameError`].
+    pub(super) fn receiver(&self) -> Result<WorkerEnd, FrameError> {
         let state = self.0.lock();
-        state.link.as_ref().map_or(Err(MessageError::Closed), WorkerEnd::another)
+        state.link.as_ref().map_or(Err(FrameError::Closed), WorkerEnd::another)
     }
 
     /// Reports the context. `None` if that failed.
@@ -219,7 +219,7 @@ impl WatchState {
 }
 
 impl Conclusion {
-    fn send_failed(self, failure: Failure) -> Result<(), MessageError> {
+    fn send_failed(self, failure: Failure) -> Result<(), FrameError> {
         let Self { mut link, considered, stages, trail, tried } = self;
         link.send_failed(&Failed { failure, considered, stages, trail, tried: Private::new(tried) })
     }
@@ -276,6 +276,6 @@ mod tests {
         assert_eq!(report.failure.detail, "wrong");
         let stages: Vec<_> = report.stages.iter().map(|timing| timing.stage).collect();
         assert_eq!(stages, [Stage::Kdc, Stage::Negotiate]);
-        assert!(matches!(monitor.receive_message(later), Err(MessageError::Closed)));
+        assert!(matches!(monitor.receive_message(later), Err(FrameError::Closed)));
     }
 }

@@ -4,17 +4,19 @@ use super::tokens::{Token, tokens};
 use std::fmt;
 
 /// From the bottom up; layers on one line may not import each other.
-const LAYERS: [&[&str]; 16] = [
+const LAYERS: [&[&str]; 18] = [
     &["sys", "text", "time", "renewal_times", "secret"],
     &["class"],
     &["event", "nid", "terminal", "system_log"],
     &["wire"],
-    &["crypto"],
+    &["crypto", "onc_rpc"],
     &["gss", "config", "door"],
     &["key"],
     &["identity"],
     &["hook"],
     &["ctx"],
+    &["security"],
+    &["rpc"],
     &["creds"],
     &["negotiate"],
     &["selftest"],

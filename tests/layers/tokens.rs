@@ -1,4 +1,6 @@
-//! Words and punctuation of Rust source, without comments, strings, characters and lifetimes.
+//! Words and punctuation of Rust source, without comments, strings and characters.
+//!
+//! Used by tests/layers.rs and tests/api.rs.
 
 /// One token's text.
 #[derive(Debug)]
@@ -24,8 +26,8 @@ pub(crate) fn tokens(text: &str) -> Vec<Token> {
             length
         } else if first == '"' {
             quoted(rest, '"')
-        } else if first == '\'' {
-            character_or_lifetime(rest)
+        } else if let Some(length) = character(rest) {
+            length
         } else {
             let length = word_or_sign(rest);
             if !first.is_whitespace() {
@@ -85,11 +87,12 @@ fn quoted(text: &str, quote: char) -> usize {
     text.len()
 }
 
-fn character_or_lifetime(text: &str) -> usize {
-    let mut characters = text.chars().skip(1);
+/// `'c'`, and not the `'` of a lifetime, which is a sign.
+fn character(text: &str) -> Option<usize> {
+    let mut characters = text.strip_prefix('\'')?.chars();
     match (characters.next(), characters.next()) {
-        (Some('\\'), _) | (Some(_), Some('\'')) => quoted(text, '\''),
-        _ => 1,
+        (Some('\\'), _) | (Some(_), Some('\'')) => Some(quoted(text, '\'')),
+        _ => None,
     }
 }
 

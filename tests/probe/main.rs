@@ -20,6 +20,7 @@
 
 mod become_requester;
 mod bomb;
+mod contexts;
 mod daemon;
 mod errno;
 mod keyring_lock;
@@ -27,8 +28,11 @@ mod keys;
 mod killer;
 mod led;
 mod look_into;
+#[path = "../../examples/nfs_ls/nfs4.rs"]
+mod nfs4;
 mod plan;
 mod relay;
+mod rpc_calls;
 mod short;
 mod target;
 mod threads;
@@ -50,6 +54,8 @@ fn main() {
         Some("kill-at") => killer::run(&arguments[1..]),
         Some("strike") => killer::run_against(&arguments[1..]),
         Some("daemon") => daemon::run(&arguments[1..]),
+        Some("calls") => rpc_calls::run(&arguments[1..]),
+        Some("contexts") => contexts::run(&arguments[1..]),
         Some("relay") => relay::run(&arguments[1..]),
         Some("use") => daemon::use_library(&arguments[1..], daemon::Then::Tell),
         Some("leave") => daemon::use_library(&arguments[1..], daemon::Then::Leave),

@@ -25,6 +25,7 @@ mod agent_limits;
 mod agent_renewal;
 mod agent_renewal_hostile;
 mod agent_sessions;
+mod c_programs;
 mod cache_types;
 mod candidates;
 mod choice;
@@ -87,11 +88,13 @@ mod pauses;
 mod plan;
 mod plugins;
 mod preference;
+mod program_contexts;
 mod quota;
 mod ranked;
 mod ranked_cli;
 mod reasons;
 mod renewal;
+mod rpc_programs;
 mod sandbox;
 mod secrecy;
 mod self_check;
@@ -165,6 +168,9 @@ const MODULES: &[Trials] = &[
     pauses::trials,
     plugins::trials,
     preference::trials,
+    program_contexts::trials,
+    rpc_programs::trials,
+    c_programs::trials,
     held_caches::trials,
     helper::trials,
     helper_hostile::trials,

@@ -14,12 +14,16 @@ use crate::ctx::payload::user::{self, State};
 use crate::ctx::request::{Description, Owner};
 use crate::ctx::rings;
 use crate::key::KeySerial;
+use crate::sys::key_watch::KeyWatch;
 use crate::sys::keyctl;
 use crate::time::now;
 
 /// First and longest pause between two looks at a key in progress.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Longest time without a look at a watched key.
+const UNTOLD: Duration = Duration::from_secs(1);
 
 /// A key that holds a context, or will.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,8 +72,20 @@ impl ContextKey {
         self.serial
     }
 
+    /// Whether there is still such a key. One that has expired or been revoked or invalidated is gone; one that the
+    /// caller may not look at, since it acts for another user at the moment, is there.
+    pub(crate) fn is_there(self) -> bool {
+        let gone = [Errno::ENOKEY, Errno::EKEYREVOKED, Errno::EKEYEXPIRED];
+        !keyctl::describe(self.serial.raw()).is_err_and(|errno| gone.contains(&errno))
+    }
+
+    /// The uid that must own it.
+    pub(crate) fn owner(self) -> u32 {
+        self.owner
+    }
+
     /// Ends the key for everybody: the next request negotiates anew.
-    pub(super) fn end(self) {
+    pub(crate) fn end(self) {
         rings::end(self.serial);
     }
 
@@ -108,19 +124,21 @@ impl ContextKey {
     /// Waits until the negotiation has ended, or for `timeout`; [`State::InProgress`] means that the time is up. The
     /// negotiation goes on then, and the key can be waited for again.
     ///
+    /// The kernel tells of the end where it is built for that (KEYCTL_WATCH_KEY); elsewhere the key is looked at after 1, 2, 4,
+    /// … 50 ms.
+    ///
     /// # Errors
     /// As [`ContextKey::state`].
     pub fn wait(self, timeout: Duration) -> Result<State, ClientError> {
         let start = Instant::now();
-        let mut pause = FIRST_PAUSE;
+        let mut alarm = Alarm::Unset;
         loop {
             let state = self.state()?;
             let left = timeout.saturating_sub(start.elapsed());
             if !matches!(state, State::InProgress) || left.is_zero() {
                 return Ok(state);
             }
-            thread::sleep(pause.min(left));
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            alarm = alarm.next(self.serial, left);
         }
     }
 
@@ -134,6 +152,34 @@ impl ContextKey {
             State::Established(context) => Ok(context),
             State::InProgress => Err(NotEstablished::InProgress),
             State::Failed(no_context) => Err(no_context.into()),
+        }
+    }
+}
+
+/// What ends the pause between two looks at a key in progress.
+enum Alarm {
+    /// Nothing yet: the first look may be the last.
+    Unset,
+    /// The kernel.
+    Watch(KeyWatch),
+    /// The clock, after this time.
+    Clock(Duration),
+}
+
+impl Alarm {
+    /// Pauses for `left` at most. A watch that has just been set is not waited for: the key may have changed before it.
+    fn next(self, key: KeySerial, left: Duration) -> Self {
+        match self {
+            Self::Unset => KeyWatch::of(key.raw()).map_or(Self::Clock(FIRST_PAUSE), Self::Watch),
+            // The end of the key's time is not told.
+            Self::Watch(watch) => match watch.wait(left.min(UNTOLD)) {
+                Ok(()) => Self::Watch(watch),
+                Err(_) => Self::Clock(FIRST_PAUSE),
+            },
+            Self::Clock(pause) => {
+                thread::sleep(pause.min(left));
+                Self::Clock((pause * 2).min(LONGEST_PAUSE))
+            }
         }
     }
 }

@@ -1,8 +1,8 @@
 //! Errors of a token exchange.
 
-use super::rpc::record::RecordError;
-use super::rpc::reply::RpcReplyError;
-use crate::negotiate::messages::MessageError;
+use crate::negotiate::messages::FrameError;
+use crate::onc_rpc::record::RecordError;
+use crate::onc_rpc::reply::RpcReplyError;
 use crate::wire::WireError;
 
 /// Why an exchange failed.
@@ -31,7 +31,7 @@ pub enum ChannelError {
     Sandbox(std::io::Error),
     /// The monitor did not pass the answer on.
     #[error("monitor: {0}")]
-    Relay(#[from] MessageError),
+    Relay(#[from] FrameError),
     /// The answer does not reply to the call, or refuses it.
     #[error(transparent)]
     Reply(#[from] RpcReplyError),

@@ -8,8 +8,6 @@ mod error;
 pub(crate) mod lustre;
 #[cfg(feature = "gss")]
 pub(crate) mod rpc;
-#[cfg(feature = "gss")]
-pub mod tcp;
 
 pub(crate) use answer::{Answer, GSS_S_COMPLETE};
 #[cfg(feature = "gss")]

@@ -4,7 +4,7 @@ use super::{CompleteContext, ExchangeStep, InitiatorSide, MechanismError, Mechan
 use crate::crypto::mic::KeyOrigin;
 use crate::ctx::request::Level;
 use crate::ctx::{BaseKey, Lifetime};
-use crate::gss::context::{self, EstablishedContext, GssInitiator, Protection};
+use crate::gss::context::{self, EstablishedContext, GssInitiator, ProtectionFlags};
 use crate::gss::status::{GssError, Krb5Reason};
 use crate::gss::ticket::Ticket;
 
@@ -12,14 +12,14 @@ use crate::gss::ticket::Ticket;
 #[derive(Debug)]
 pub struct Krb5 {
     initiator: GssInitiator,
-    protection: Protection,
+    protection: ProtectionFlags,
 }
 
 /// The complete context.
 #[derive(Debug)]
 pub struct Krb5Context {
     established: EstablishedContext,
-    protection: Protection,
+    protection: ProtectionFlags,
 }
 
 /// What is exported of a context.
@@ -46,8 +46,8 @@ impl Krb5 {
     /// [`MechanismError`] of the library.
     pub fn new(ticket: &Ticket, level: Level) -> Result<Self, MechanismError> {
         let protection = match level {
-            Level::Null | Level::Authentication | Level::Integrity => Protection::Integrity,
-            Level::Privacy => Protection::Confidentiality,
+            Level::Null | Level::Authentication | Level::Integrity => ProtectionFlags::Integrity,
+            Level::Privacy => ProtectionFlags::Confidentiality,
         };
         let initiator = GssInitiator::new(ticket, protection)?;
         Ok(Self { initiator, protection })

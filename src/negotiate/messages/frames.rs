@@ -28,7 +28,7 @@ const CONTROL_LIMIT: usize = 16 * 1024;
 
 /// Why there is no message.
 #[derive(Debug, thiserror::Error)]
-pub enum MessageError {
+pub enum FrameError {
     /// The other side has closed its pipes, as it does when it dies.
     #[error("the other side ended without a message")]
     Closed,
@@ -61,10 +61,10 @@ pub(super) trait FrameKind: Copy + 'static {
     fn number(self) -> u8;
 
     /// # Errors
-    /// [`MessageError::Unexpected`] for a number that is not this side's.
-    fn of_number(number: u8) -> Result<Self, MessageError> {
+    /// [`FrameError::Unexpected`] for a number that is not this side's.
+    fn of_number(number: u8) -> Result<Self, FrameError> {
         let known = Self::ALL.iter().copied().find(|kind| kind.number() == number);
-        known.ok_or(MessageError::Unexpected(number))
+        known.ok_or(FrameError::Unexpected(number))
     }
 }
 
@@ -138,8 +138,8 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
 
     /// The same end by other descriptors.
     #[cfg(feature = "gss")]
-    pub(super) fn another(&self) -> Result<Self, MessageError> {
-        self.pipes.try_clone().map(Self::over).map_err(MessageError::Pipe)
+    pub(super) fn another(&self) -> Result<Self, FrameError> {
+        self.pipes.try_clone().map(Self::over).map_err(FrameError::Pipe)
     }
 
     pub(super) fn send<'a, T>(
@@ -147,7 +147,7 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         kind: Sends,
         control: &'a T,
         body: Body<'_>,
-    ) -> Result<(), MessageError>
+    ) -> Result<(), FrameError>
     where
         OverPipe<'a, T>: Serialize,
     {
@@ -161,7 +161,7 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         kind: Sends,
         control: &'a T,
         body: Body<'_>,
-    ) -> Result<(), MessageError>
+    ) -> Result<(), FrameError>
     where
         OverPipe<'a, T>: Serialize,
     {
@@ -170,10 +170,10 @@ impl<Sends: FrameKind, Hears: FrameKind> Link<Sends, Hears> {
         write_frame(&mut self.pipes, deadline, kind.number(), parts)
     }
 
-    /// The bytes of the next frame, for [`Received::parse`].
-    pub(super) fn receive(&mut self, deadline: Instant) -> Result<Received<Hears>, MessageError> {
+    /// The bytes of the next frame, for [`ReceivedFrame::parse`].
+    pub(super) fn receive(&mut self, deadline: Instant) -> Result<ReceivedFrame<Hears>, FrameError> {
         let bytes = read_frame(&mut self.pipes, deadline)?;
-        Ok(Received { bytes, kinds: PhantomData })
+        Ok(ReceivedFrame { bytes, kinds: PhantomData })
     }
 }
 
@@ -194,7 +194,7 @@ impl<'a> Body<'a> {
 }
 
 /// A received frame, not yet parsed.
-pub(super) struct Received<Hears> {
+pub(super) struct ReceivedFrame<Hears> {
     bytes: Zeroizing<Vec<u8>>,
     kinds: PhantomData<Hears>,
 }
@@ -208,8 +208,8 @@ pub(super) struct Frame<'a, Hears> {
     pub(super) handle: &'a [u8],
 }
 
-impl<Hears: FrameKind> Received<Hears> {
-    pub(super) fn parse(&self) -> Result<Frame<'_, Hears>, MessageError> {
+impl<Hears: FrameKind> ReceivedFrame<Hears> {
+    pub(super) fn parse(&self) -> Result<Frame<'_, Hears>, FrameError> {
         let mut reader = Reader::new(&self.bytes);
         let number = reader.u8()?;
         let control = reader.opaque_host(CONTROL_LIMIT)?;
@@ -222,37 +222,32 @@ impl<Hears: FrameKind> Received<Hears> {
 
 impl<Hears: FrameKind> Frame<'_, Hears> {
     /// The error for a frame of this kind that is not expected now, or has wrong parts.
-    pub(super) fn unexpected(&self) -> MessageError {
-        MessageError::Unexpected(self.kind.number())
+    pub(super) fn unexpected(&self) -> FrameError {
+        FrameError::Unexpected(self.kind.number())
     }
 }
 
 /// Parses a frame's JSON.
-pub(super) fn parse_control<T: DeserializeOwned>(control: &[u8]) -> Result<T, MessageError> {
+pub(super) fn parse_control<T: DeserializeOwned>(control: &[u8]) -> Result<T, FrameError> {
     Ok(serde_json::from_slice(control)?)
 }
 
-fn write_frame(
-    pipes: &mut Duplex,
-    deadline: Instant,
-    kind: u8,
-    parts: [&[u8]; 3],
-) -> Result<(), MessageError> {
+fn write_frame(pipes: &mut Duplex, deadline: Instant, kind: u8, parts: [&[u8]; 3]) -> Result<(), FrameError> {
     write_all(pipes, deadline, encode_frame(kind, parts)?.as_slice())
 }
 
-fn write_all(pipes: &mut Duplex, deadline: Instant, mut bytes: &[u8]) -> Result<(), MessageError> {
+fn write_all(pipes: &mut Duplex, deadline: Instant, mut bytes: &[u8]) -> Result<(), FrameError> {
     while !bytes.is_empty() {
         match pipes.write(bytes, deadline) {
             Ok(written) => bytes = bytes.get(written..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(MessageError::Unread),
-            Err(error) => return Err(MessageError::Pipe(error)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(FrameError::Unread),
+            Err(error) => return Err(FrameError::Pipe(error)),
         }
     }
     Ok(())
 }
 
-fn encode_frame(kind: u8, parts: [&[u8]; 3]) -> Result<Writer, MessageError> {
+fn encode_frame(kind: u8, parts: [&[u8]; 3]) -> Result<Writer, FrameError> {
     let length = parts.iter().fold(1, |length, part| length + 4 + part.len());
     let mut frame = Writer::with_capacity(4 + length);
     if length > FRAME_LIMIT {
@@ -265,7 +260,7 @@ fn encode_frame(kind: u8, parts: [&[u8]; 3]) -> Result<Writer, MessageError> {
     Ok(frame)
 }
 
-fn read_frame(pipes: &mut Duplex, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, MessageError> {
+fn read_frame(pipes: &mut Duplex, deadline: Instant) -> Result<Zeroizing<Vec<u8>>, FrameError> {
     let mut length = [0; 4];
     fill(pipes, deadline, &mut length)?;
     let length = usize::try_from(u32::from_ne_bytes(length)).unwrap_or(usize::MAX);
@@ -277,13 +272,13 @@ fn read_frame(pipes: &mut Duplex, deadline: Instant) -> Result<Zeroizing<Vec<u8>
     Ok(frame)
 }
 
-fn fill(pipes: &mut Duplex, deadline: Instant, mut buffer: &mut [u8]) -> Result<(), MessageError> {
+fn fill(pipes: &mut Duplex, deadline: Instant, mut buffer: &mut [u8]) -> Result<(), FrameError> {
     while !buffer.is_empty() {
         match pipes.read(buffer, deadline) {
-            Ok(0) => return Err(MessageError::Closed),
+            Ok(0) => return Err(FrameError::Closed),
             Ok(n) => buffer = buffer.get_mut(n..).unwrap_or_default(),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(MessageError::TimedOut),
-            Err(error) => return Err(MessageError::Pipe(error)),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(FrameError::TimedOut),
+            Err(error) => return Err(FrameError::Pipe(error)),
         }
     }
     Ok(())

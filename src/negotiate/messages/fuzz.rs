@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::report::{Message, Report};
-use super::{MessageError, MonitorEnd, WorkerEnd};
+use super::{FrameError, MonitorEnd, WorkerEnd};
 use crate::ctx::HANDLE_LIMIT;
 use crate::negotiate::channel::answer::WindowProof;
 use crate::sys::duplex::Duplex;
@@ -29,7 +29,7 @@ pub fn from_worker(data: &[u8]) {
     }
 }
 
-fn receive(end: &mut MonitorEnd) -> Result<Message, MessageError> {
+fn receive(end: &mut MonitorEnd) -> Result<Message, FrameError> {
     end.receive_message(Instant::now() + SOON)
 }
 
@@ -79,19 +79,19 @@ fn pipes_with(data: &[u8]) -> Option<Duplex> {
     (written == bytes.len()).then_some(theirs)
 }
 
-fn resent(send: impl FnOnce(&mut WorkerEnd) -> Result<(), MessageError>) -> Option<Duplex> {
+fn resent(send: impl FnOnce(&mut WorkerEnd) -> Result<(), FrameError>) -> Option<Duplex> {
     let (ours, theirs) = Duplex::pair().ok()?;
     send(&mut WorkerEnd::over(ours)).ok()?;
     Some(theirs)
 }
 
-fn resent_by_monitor(send: impl FnOnce(&mut MonitorEnd) -> Result<(), MessageError>) -> Option<Duplex> {
+fn resent_by_monitor(send: impl FnOnce(&mut MonitorEnd) -> Result<(), FrameError>) -> Option<Duplex> {
     let (ours, theirs) = Duplex::pair().ok()?;
     send(&mut MonitorEnd::over(ours)).ok()?;
     Some(theirs)
 }
 
-fn send(worker: &mut WorkerEnd, message: &Message) -> Result<(), MessageError> {
+fn send(worker: &mut WorkerEnd, message: &Message) -> Result<(), FrameError> {
     match message {
         Message::Ready(ready, cache) => worker.send_ready(*ready, Some(cache)),
         Message::Token(token, stages) => worker.send_token(token, stages),

@@ -23,7 +23,7 @@ mod report;
 mod request;
 mod worker_end;
 
-pub(crate) use frames::MessageError;
+pub(crate) use frames::FrameError;
 pub(crate) use monitor_end::MonitorEnd;
 pub(crate) use report::{
     Considered, Established, Failed, Message, Ready, Report, SharedKeyEstablished, TRAIL_LIMIT, TRIED_LIMIT,

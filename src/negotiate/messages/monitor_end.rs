@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::frames::{Body, Frame, Link, MessageError, MonitorKind, ReplyControl, WorkerKind, parse_control};
+use super::frames::{Body, Frame, FrameError, Link, MonitorKind, ReplyControl, WorkerKind, parse_control};
 use super::report::{Message, Report};
 use super::request::{REQUEST_TIME, Request};
 use crate::class::Private;
@@ -27,8 +27,8 @@ impl MonitorEnd {
     /// Sends the request, once.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent.
-    pub(crate) fn send_request(&mut self, request: &Request) -> Result<(), MessageError> {
+    /// [`FrameError`] if it cannot be encoded or sent.
+    pub(crate) fn send_request(&mut self, request: &Request) -> Result<(), FrameError> {
         let deadline = Instant::now() + REQUEST_TIME;
         self.0.send_by(deadline, MonitorKind::Request, request, Body::default())
     }
@@ -36,8 +36,8 @@ impl MonitorEnd {
     /// Passes the server's answer on.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent; [`MessageError::Unread`] at the deadline.
-    pub(crate) fn send_reply(&mut self, answer: &Answer, deadline: Instant) -> Result<(), MessageError> {
+    /// [`FrameError`] if it cannot be encoded or sent; [`FrameError::Unread`] at the deadline.
+    pub(crate) fn send_reply(&mut self, answer: &Answer, deadline: Instant) -> Result<(), FrameError> {
         let Answer { gss_major, gss_minor, window, .. } = *answer;
         let control = ReplyControl { gss_major, gss_minor, window };
         let body = Body { key: Some(&answer.token), handle: answer.handle.expose() };
@@ -47,16 +47,16 @@ impl MonitorEnd {
     /// Reports that the server did not answer and a new exchange may begin.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be sent; [`MessageError::Unread`] at the deadline.
-    pub(crate) fn send_again(&mut self, deadline: Instant) -> Result<(), MessageError> {
+    /// [`FrameError`] if it cannot be sent; [`FrameError::Unread`] at the deadline.
+    pub(crate) fn send_again(&mut self, deadline: Instant) -> Result<(), FrameError> {
         self.0.send_by(deadline, MonitorKind::Again, &(), Body::default())
     }
 
     /// Waits for the worker's next message.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub(crate) fn receive_message(&mut self, deadline: Instant) -> Result<Message, MessageError> {
+    /// [`FrameError`].
+    pub(crate) fn receive_message(&mut self, deadline: Instant) -> Result<Message, FrameError> {
         let received = self.0.receive(deadline)?;
         match received.parse()? {
             Frame { kind: WorkerKind::Established, control, key, handle } if key.len() <= KEY_LIMIT => {

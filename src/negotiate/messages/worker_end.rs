@@ -3,7 +3,7 @@
 #[cfg(feature = "gss")]
 use std::time::Instant;
 
-use super::frames::{Body, Link, MessageError, MonitorKind, WorkerKind};
+use super::frames::{Body, FrameError, Link, MonitorKind, WorkerKind};
 #[cfg(feature = "gss")]
 use super::frames::{Frame, ReplyControl, parse_control};
 use super::report::Failed;
@@ -32,8 +32,8 @@ impl WorkerEnd {
     /// Reports failure.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent.
-    pub(crate) fn send_failed(&mut self, failed: &Failed) -> Result<(), MessageError> {
+    /// [`FrameError`] if it cannot be encoded or sent.
+    pub(crate) fn send_failed(&mut self, failed: &Failed) -> Result<(), FrameError> {
         self.0.send(WorkerKind::Failed, failed, Body::default())
     }
 }
@@ -43,16 +43,16 @@ impl WorkerEnd {
     /// The same end by other descriptors.
     ///
     /// # Errors
-    /// [`MessageError::Pipe`].
-    pub(crate) fn another(&self) -> Result<Self, MessageError> {
+    /// [`FrameError::Pipe`].
+    pub(crate) fn another(&self) -> Result<Self, FrameError> {
         self.0.another().map(Self)
     }
 
     /// Waits for the one request.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub(crate) fn receive_request(&mut self, deadline: Instant) -> Result<Request, MessageError> {
+    /// [`FrameError`].
+    pub(crate) fn receive_request(&mut self, deadline: Instant) -> Result<Request, FrameError> {
         let received = self.0.receive(deadline)?;
         match received.parse()? {
             Frame { kind: MonitorKind::Request, control, key: [], handle: [] } => parse_control(control),
@@ -63,49 +63,49 @@ impl WorkerEnd {
     /// Reports success.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent.
+    /// [`FrameError`] if it cannot be encoded or sent.
     pub(crate) fn send_established(
         &mut self,
         context: &Established,
         base_key: &Secret,
         handle: &[u8],
-    ) -> Result<(), MessageError> {
+    ) -> Result<(), FrameError> {
         self.0.send(WorkerKind::Established, context, Body { key: Some(base_key), handle })
     }
 
     /// Reports success with a shared key.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent.
+    /// [`FrameError`] if it cannot be encoded or sent.
     pub(crate) fn send_shared(
         &mut self,
         context: &SharedKeyEstablished,
         keys: &Secret,
-    ) -> Result<(), MessageError> {
+    ) -> Result<(), FrameError> {
         self.0.send(WorkerKind::Shared, context, Body::of(keys))
     }
 
     /// Reports that a prime has passed its test.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be sent.
-    pub(crate) fn send_tested_prime(&mut self, prime: TestedPrime) -> Result<(), MessageError> {
+    /// [`FrameError`] if it cannot be sent.
+    pub(crate) fn send_tested_prime(&mut self, prime: TestedPrime) -> Result<(), FrameError> {
         self.0.send(WorkerKind::TestedPrime, &prime, Body::default())
     }
 
     /// Sends a token for the server, with the duration of each stage so far.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent.
-    pub(crate) fn send_token(&mut self, token: &Secret, stages: &[Timing]) -> Result<(), MessageError> {
+    /// [`FrameError`] if it cannot be encoded or sent.
+    pub(crate) fn send_token(&mut self, token: &Secret, stages: &[Timing]) -> Result<(), FrameError> {
         self.0.send(WorkerKind::Token, &stages, Body::of(token))
     }
 
     /// Reports that machine credentials are ready, with a cache to store if there is a new one.
     ///
     /// # Errors
-    /// [`MessageError`] if it cannot be encoded or sent.
-    pub(crate) fn send_ready(&mut self, ready: Ready, cache: Option<&Secret>) -> Result<(), MessageError> {
+    /// [`FrameError`] if it cannot be encoded or sent.
+    pub(crate) fn send_ready(&mut self, ready: Ready, cache: Option<&Secret>) -> Result<(), FrameError> {
         let body = cache.map(Body::of).unwrap_or_default();
         self.0.send(WorkerKind::Ready, &ready, body)
     }
@@ -113,8 +113,8 @@ impl WorkerEnd {
     /// Waits for the server's answer. `None`: the server did not answer, and a new exchange may begin.
     ///
     /// # Errors
-    /// [`MessageError`].
-    pub(crate) fn receive_reply(&mut self, deadline: Instant) -> Result<Option<Answer>, MessageError> {
+    /// [`FrameError`].
+    pub(crate) fn receive_reply(&mut self, deadline: Instant) -> Result<Option<Answer>, FrameError> {
         let received = self.0.receive(deadline)?;
         match received.parse()? {
             Frame { kind: MonitorKind::Reply, control, key: token, handle } => {

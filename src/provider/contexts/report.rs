@@ -75,6 +75,8 @@ impl ContextState {
 pub(crate) enum KeyPlace {
     /// In another session of the same user.
     AnotherSession,
+    /// In a keyring of a program that uses it.
+    Program,
     /// In none: its session has ended.
     EndedSession,
 }
@@ -83,6 +85,7 @@ impl KeyPlace {
     pub(crate) fn of(elsewhere: Elsewhere) -> Self {
         match elsewhere {
             Elsewhere::Session => Self::AnotherSession,
+            Elsewhere::Program => Self::Program,
             Elsewhere::Nowhere => Self::EndedSession,
         }
     }
@@ -91,6 +94,7 @@ impl KeyPlace {
     pub(crate) fn words(self) -> &'static str {
         match self {
             Self::AnotherSession => "in another session",
+            Self::Program => "used by a program",
             Self::EndedSession => "left by a session that has ended",
         }
     }

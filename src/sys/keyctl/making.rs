@@ -1,11 +1,9 @@
 //! Operations that make keys or change them: those of the upcall and of the tools.
 
-use std::ffi::CStr;
-use std::os::raw::{c_int, c_long};
 use std::time::Duration;
 
 use libc::c_ulong;
-use linux_keyutils::{KeyPermissions, KeySerialId};
+use linux_keyutils::KeySerialId;
 use nix::errno::Errno;
 
 use super::call::{RawSerial, arg, check, serial, simple};
@@ -84,14 +82,6 @@ pub(crate) fn set_owner(key: RawSerial, uid: u32, gid: u32) -> Result<(), Errno>
     library(key).chown(Some(uid), Some(gid)).map_err(errno)
 }
 
-/// KEYCTL_SETPERM.
-///
-/// # Errors
-/// EACCES without setattr permission.
-pub fn set_permissions(key: RawSerial, permissions: u32) -> Result<(), Errno> {
-    library(key).set_perms(KeyPermissions::from_u32(permissions)).map_err(errno)
-}
-
 fn seconds(duration: Duration) -> usize {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX) as usize
 }
@@ -126,22 +116,4 @@ pub fn revoke(key: RawSerial) -> Result<(), Errno> {
 /// EOPNOTSUPP if the kernel has none, EDQUOT, EACCES.
 pub(crate) fn own_persistent_keyring(ring: RawSerial) -> Result<RawSerial, Errno> {
     serial(simple(libc::KEYCTL_GET_PERSISTENT, arg(-1), arg(ring))?)
-}
-
-/// [add_key(2)](https://man7.org/linux/man-pages/man2/add_key.2.html).
-///
-/// # Errors
-/// EDQUOT, EACCES, EINVAL.
-pub fn add(key_type: &CStr, description: &CStr, payload: &[u8], ring: RawSerial) -> Result<RawSerial, Errno> {
-    // SAFETY: the strings are NUL-terminated, pointer and length describe `payload`; the kernel only reads them.
-    serial(check(unsafe {
-        libc::syscall(
-            libc::SYS_add_key,
-            key_type.as_ptr(),
-            description.as_ptr(),
-            payload.as_ptr(),
-            payload.len(),
-            c_long::from(ring as c_int),
-        )
-    })?)
 }

@@ -1,7 +1,6 @@
 //! What only the upcall and its worker read: messages, which end where their layout does.
 
-use super::super::writer::padding;
-use super::{Reader, WireError};
+use super::{Reader, WireError, padding};
 
 impl<'a> Reader<'a> {
     /// One byte.
@@ -18,14 +17,6 @@ impl<'a> Reader<'a> {
     /// [`WireError::Truncated`].
     pub(crate) fn u16_be(&mut self) -> Result<u16, WireError> {
         self.array().map(u16::from_be_bytes)
-    }
-
-    /// A 32-bit integer in network byte order (XDR, RFC 4506 §4.1).
-    ///
-    /// # Errors
-    /// [`WireError::Truncated`].
-    pub(crate) fn u32_be(&mut self) -> Result<u32, WireError> {
-        self.array().map(u32::from_be_bytes)
     }
 
     /// `u32 be length` and that many bytes, without padding (credential caches).
@@ -72,25 +63,5 @@ impl<'a> Reader<'a> {
         let body = self.opaque_host(limit)?;
         self.take(padding(body.len()))?;
         Ok(body)
-    }
-
-    /// XDR variable-length opaque data: `u32 be length`, the bytes, padding to four (RFC 4506 §4.10).
-    ///
-    /// # Errors
-    /// [`WireError::Truncated`], [`WireError::TooLong`].
-    #[cfg(any(feature = "gss", test))]
-    pub(crate) fn opaque_xdr(&mut self, limit: usize) -> Result<&'a [u8], WireError> {
-        let length = self.u32_be()?;
-        let body = self.limited(length, limit)?;
-        self.take(padding(body.len()))?;
-        Ok(body)
-    }
-
-    /// Checks that everything has been read.
-    ///
-    /// # Errors
-    /// [`WireError::Trailing`] if anything is left.
-    pub(crate) fn finish(self) -> Result<(), WireError> {
-        if self.0.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.0.len())) }
     }
 }

@@ -6,6 +6,7 @@ use super::process::{Daemon, Until, command};
 use super::realm::Realm;
 use super::server::Target;
 use super::wait::wait_for;
+use nix::sys::signal::Signal;
 use std::fs;
 use std::net::{Ipv4Addr, TcpStream};
 use std::process::Command;
@@ -73,6 +74,18 @@ impl Ganesha {
         Daemon::start(program, &realm.path(""), "ganesha.out")
     }
 
+    /// A server at the same place that has forgotten everything.
+    pub(crate) fn restart(&mut self, realm: &Realm) {
+        self.daemon.signal(Signal::SIGKILL);
+        wait_for("the end of NFS-Ganesha", Duration::from_secs(20), || self.daemon.ended());
+        self.daemon = Self::spawn(realm, Until::TestEnds, None);
+        let address = self.target.address();
+        wait_for("NFS-Ganesha", Duration::from_secs(60), || {
+            let log = fs::read_to_string(realm.path("ganesha.log")).unwrap_or_default();
+            (log.contains("NFS SERVER INITIALIZED") && TcpStream::connect(address).is_ok()).then_some(())
+        });
+    }
+
     pub(crate) fn target(&self) -> &Target {
         &self.target
     }
@@ -86,7 +99,7 @@ fn configuration(realm: &Realm, port: u16) -> String {
          NFS_KRB5 {{ PrincipalName = {service}; KeytabPath = {}; Active_krb5 = true; CCacheDir = {}; }}\n\
          NFSv4 {{ RecoveryBackend = fs; Graceless = true; }}\n\
          EXPORT {{ Export_Id = 1; Path = /export; Pseudo = /export; Access_Type = RW; Protocols = 4; \
-         SecType = krb5,krb5i,krb5p; FSAL {{ Name = MEM; }} }}\n\
+         SecType = krb5,krb5i,krb5p; Squash = All_Squash; Anonymous_Uid = 0; Anonymous_Gid = 0; FSAL {{ Name = MEM; }} }}\n\
          LOG {{ Default_Log_Level = EVENT; }}\n",
         keytab.display(),
         caches.display(),

@@ -5,7 +5,7 @@ use std::path::Path;
 /// Where scripts/setup unpacks plugins of MIT Kerberos that would change other tests if they were installed.
 pub(crate) const PLUGINS: &str = "/usr/local/lib/lgss-test/plugins";
 /// Programs and the Debian packages that have them.
-const PROGRAMS: [(&str, &str); 22] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("/sbin/request-key", "keyutils"),
     ("/usr/bin/keyctl", "keyutils"),
     ("/usr/sbin/krb5kdc", "krb5-kdc"),
@@ -23,6 +23,7 @@ const PROGRAMS: [(&str, &str); 22] = [
     ("/usr/libexec/sssd/sssd_kcm", "sssd-kcm"),
     ("/usr/bin/faketime", "faketime"),
     ("/usr/bin/cc", "gcc"),
+    ("/usr/bin/python3", "python3"),
     ("/usr/bin/setpriv", "util-linux"),
     ("/usr/bin/unshare", "util-linux"),
     ("/usr/bin/nsenter", "util-linux"),

@@ -3,20 +3,17 @@
 //! Layout, all `u32 be`: xid · 0 (call) · 2 (RPC version) · program · version · procedure · credential: 6 · opaque
 //! {1 · GSS procedure · sequence · service · opaque handle} · verifier: flavor · opaque · arguments.
 
+use crate::onc_rpc::call::{CALL, FLAVOR_GSS, GSS_VERSION, NULL_PROCEDURE, RPC_VERSION, SERVICE_NONE};
+use crate::onc_rpc::record::RecordLimits;
 use crate::wire::{WireError, Writer};
 
-/// Credential flavor RPCSEC_GSS (RFC 2203 §4).
-pub(crate) const FLAVOR_GSS: u32 = 6;
+/// Longest token, in bytes (rule S11).
+pub(crate) const RPC_TOKEN_LIMIT: usize = 64 * 1024;
+/// What a message that carries a token may have: the token and its RPC headers.
+pub(crate) const RPC_MESSAGES: RecordLimits = RecordLimits { bytes: RPC_TOKEN_LIMIT + 2048, fragments: 64 };
+
 /// Flavor AUTH_NONE (RFC 5531 §8.2).
 const FLAVOR_NONE: u32 = 0;
-/// Procedure 0, which every program has, and which does nothing.
-const NULL_PROCEDURE: u32 = 0;
-
-const CALL: u32 = 0;
-const RPC_VERSION: u32 = 2;
-const GSS_VERSION: u32 = 1;
-/// rpc_gss_svc_none: arguments and results are not protected (RFC 2203 §5).
-const SERVICE_NONE: u32 = 1;
 
 /// A program on a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,11 +4,11 @@
 //! opaque token`. The verifier of a complete answer is the MIC of seq_window.
 
 use super::super::{Answer, WindowProof};
-use super::call::{FLAVOR_GSS, GssProcedure, Program, context_call};
-use super::record::RPC_TOKEN_LIMIT;
-use super::reply::{RpcReply, RpcReplyError};
+use super::call::{GssProcedure, Program, RPC_TOKEN_LIMIT, context_call};
 use crate::class::Private;
 use crate::ctx::{HANDLE_LIMIT, Handle};
+use crate::onc_rpc::call::FLAVOR_GSS;
+use crate::onc_rpc::reply::{AcceptedReply, RpcReplyError};
 use crate::secret::Secret;
 use crate::wire::{Reader, WireError, Writer};
 
@@ -38,8 +38,8 @@ pub(crate) fn encode(
 /// # Errors
 /// [`RpcReplyError`], also for lengths over a limit and for bytes after the end.
 pub(crate) fn decode(message: &[u8], xid: u32) -> Result<Answer, RpcReplyError> {
-    let reply = RpcReply::parse(message, xid)?;
-    let mut results = Reader::new(reply.results);
+    let reply = AcceptedReply::parse(message, xid)?;
+    let mut results = Reader::new(reply.outcome?);
     let handle = Private::new(results.opaque_xdr(HANDLE_LIMIT)?.to_vec());
     let (gss_major, gss_minor, window) = (results.u32_be()?, results.u32_be()?, results.u32_be()?);
     let token = Secret::new(results.opaque_xdr(RPC_TOKEN_LIMIT)?.to_vec());

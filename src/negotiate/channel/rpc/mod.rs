@@ -1,43 +1,41 @@
-//! ONC RPC over TCP: the channel for RPCSEC_GSS contexts, and calls for programs that have a context.
+//! ONC RPC over TCP: the channel for RPCSEC_GSS contexts.
 //!
-//! [`Client`] carries whole messages, and makes contexts as a [`Channel`]. Client programs encode with [`call`] and decode
-//! with [`reply`]. Nothing here knows a mechanism.
+//! [`RpcTokenClient`] carries whole messages, and makes contexts as a [`Channel`]. Nothing here knows a mechanism.
 
 pub(crate) mod call;
 pub(crate) mod context;
-pub(crate) mod record;
-pub(crate) mod reply;
 
 #[cfg(test)]
 mod tests;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::tcp::Timed;
 use super::{Answer, Channel, ChannelError};
 use crate::ctx::Handle;
+use crate::onc_rpc::record;
+use crate::onc_rpc::tcp::Timed;
 use crate::secret::Secret;
-use call::Program;
+use call::{Program, RPC_MESSAGES};
 
 /// A connection to one program of a server; one call at a time.
 #[derive(Debug)]
-pub struct Client {
-    stream: Timed,
+pub struct RpcTokenClient {
+    stream: TcpStream,
     program: Program,
     /// Time limit of one call with its reply.
     limit: Duration,
     next_xid: u32,
 }
 
-impl Client {
+impl RpcTokenClient {
     /// A client over this connection. Each call with its reply may take `limit`.
     pub fn new(stream: TcpStream, program: Program, limit: Duration) -> Self {
         // Random, only so that connections differ.
         let [a, b, c, d, ..] = RandomState::new().build_hasher().finish().to_ne_bytes();
         let next_xid = u32::from_ne_bytes([a, b, c, d]);
-        Self { stream: Timed::new(stream), program, limit, next_xid }
+        Self { stream, program, limit, next_xid }
     }
 
     /// The program it calls.
@@ -52,18 +50,18 @@ impl Client {
         xid
     }
 
-    /// Sends a call and waits for the next message, for [`reply::RpcReply::parse`].
+    /// Sends a call and waits for the next message, for [`AcceptedReply::parse`](crate::onc_rpc::reply::AcceptedReply::parse).
     ///
     /// # Errors
     /// [`ChannelError`].
     pub fn transact(&mut self, call: &[u8]) -> Result<Vec<u8>, ChannelError> {
-        self.stream.set_limit(self.limit);
-        record::write(&mut self.stream, call)?;
-        Ok(record::read(&mut self.stream)?)
+        let mut stream = Timed::new(&self.stream, Instant::now() + self.limit);
+        record::write(&mut stream, call)?;
+        Ok(record::read(&mut stream, RPC_MESSAGES)?)
     }
 }
 
-impl Channel for Client {
+impl Channel for RpcTokenClient {
     fn exchange(&mut self, handle: Option<&Handle>, token: &Secret) -> Result<Answer, ChannelError> {
         let xid = self.take_xid();
         let call = context::encode(xid, self.program, handle, token).map_err(ChannelError::Call)?;

@@ -5,9 +5,9 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::record::{self, RecordError};
-use super::reply::RpcReplyError;
 use super::*;
+use crate::onc_rpc::record::{self, RecordError};
+use crate::onc_rpc::reply::RpcReplyError;
 use crate::wire::Writer;
 
 const SHORT: Duration = Duration::from_millis(300);
@@ -31,7 +31,7 @@ fn exchange_within(
 ) -> Result<Answer, ChannelError> {
     let (address, thread) = server(serve);
     let stream = TcpStream::connect(address).unwrap();
-    let mut client = Client::new(stream, RPC_PROGRAM, limit);
+    let mut client = RpcTokenClient::new(stream, RPC_PROGRAM, limit);
     let answer = client.exchange(None, &Secret::new(b"token".to_vec()));
     drop(client);
     thread.join().unwrap();
@@ -40,7 +40,7 @@ fn exchange_within(
 
 /// Reads the call and returns its xid.
 fn xid_of_call(stream: &mut TcpStream) -> [u8; 4] {
-    let call = record::read(stream).unwrap();
+    let call = record::read(stream, RPC_MESSAGES).unwrap();
     *call.first_chunk().unwrap()
 }
 

@@ -69,7 +69,7 @@ fn what_only_the_monitor_says_is_refused_by_the_monitor() {
         let control = over_pipe(&failed).unwrap().expose().to_vec();
         write_frame(&mut stranger, soon(), kind, [&control, &[], &[]]).unwrap();
         let refused = monitor.receive_message(soon());
-        assert!(matches!(refused, Err(MessageError::Unexpected(number)) if number == kind), "{refused:?}");
+        assert!(matches!(refused, Err(FrameError::Unexpected(number)) if number == kind), "{refused:?}");
     }
 }
 
@@ -82,9 +82,9 @@ fn what_only_the_worker_says_is_refused_by_the_worker() {
             write_frame(&mut stranger, soon(), kind, [b"{}", &[], &[]]).unwrap();
         }
         let refused = worker.receive_request(soon());
-        assert!(matches!(refused, Err(MessageError::Unexpected(number)) if number == kind), "{refused:?}");
+        assert!(matches!(refused, Err(FrameError::Unexpected(number)) if number == kind), "{refused:?}");
         let refused = worker.receive_reply(soon());
-        assert!(matches!(refused, Err(MessageError::Unexpected(number)) if number == kind), "{refused:?}");
+        assert!(matches!(refused, Err(FrameError::Unexpected(number)) if number == kind), "{refused:?}");
     }
 }
 
@@ -92,18 +92,18 @@ fn what_only_the_worker_says_is_refused_by_the_worker() {
 fn oversized_unknown_long_and_cut_frames_are_refused() {
     let (mut monitor, mut stranger) = beside_a_stranger();
     write_all(&mut stranger, soon(), &u32::try_from(FRAME_LIMIT + 1).unwrap().to_ne_bytes()).unwrap();
-    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Layout(WireError::TooLong(..)))));
+    assert!(matches!(monitor.receive_message(soon()), Err(FrameError::Layout(WireError::TooLong(..)))));
     let (mut monitor, mut stranger) = beside_a_stranger();
     write_frame(&mut stranger, soon(), 10, [b"null", &[], &[]]).unwrap();
-    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(10))));
+    assert!(matches!(monitor.receive_message(soon()), Err(FrameError::Unexpected(10))));
     let (mut monitor, mut stranger) = beside_a_stranger();
     write_all(&mut stranger, soon(), &14_u32.to_ne_bytes()).unwrap();
     write_all(&mut stranger, soon(), &[&[3][..], &[0; 13]].concat()).unwrap();
-    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Layout(WireError::Trailing(1)))));
+    assert!(matches!(monitor.receive_message(soon()), Err(FrameError::Layout(WireError::Trailing(1)))));
     let (mut monitor, mut stranger) = beside_a_stranger();
     write_all(&mut stranger, soon(), &[8, 0, 0, 0, 2]).unwrap();
     drop(stranger);
-    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Closed)));
+    assert!(matches!(monitor.receive_message(soon()), Err(FrameError::Closed)));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn a_worker_that_does_not_read_does_not_hold_the_monitor_past_its_deadline() {
     let begun = Instant::now();
     let failed =
         (0..16).find_map(|_| monitor.send_reply(&answer, Instant::now() + Duration::from_millis(100)).err());
-    assert!(matches!(failed, Some(MessageError::Unread)), "{failed:?}");
+    assert!(matches!(failed, Some(FrameError::Unread)), "{failed:?}");
     assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
 }
 
@@ -122,7 +122,7 @@ fn a_worker_that_does_not_read_does_not_hold_the_monitor_past_its_deadline() {
 fn a_silent_worker_does_not_hold_the_monitor_past_its_deadline() {
     let (mut monitor, _worker) = pair();
     let deadline = Instant::now() + Duration::from_millis(20);
-    assert!(matches!(monitor.receive_message(deadline), Err(MessageError::TimedOut)));
+    assert!(matches!(monitor.receive_message(deadline), Err(FrameError::TimedOut)));
 }
 
 #[test]
@@ -145,5 +145,5 @@ fn a_token_and_the_answer_to_it_arrive_as_they_were_sent() {
     monitor.send_again(soon()).unwrap();
     assert!(worker.receive_reply(soon()).unwrap().is_none());
     worker.send_token(&Secret::new(Vec::new()), &[]).unwrap();
-    assert!(matches!(monitor.receive_message(soon()), Err(MessageError::Unexpected(4))));
+    assert!(matches!(monitor.receive_message(soon()), Err(FrameError::Unexpected(4))));
 }

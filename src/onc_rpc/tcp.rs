@@ -84,20 +84,15 @@ fn in_words(refusals: &[(SocketAddr, io::Error)]) -> String {
 
 /// A connection with one deadline for all reads and writes, so that a peer cannot stretch it by single bytes.
 #[derive(Debug)]
-pub struct Timed {
-    stream: TcpStream,
+pub struct Timed<'a> {
+    stream: &'a TcpStream,
     deadline: Instant,
 }
 
-impl Timed {
-    /// Wraps a connection. Its deadline has passed until [`Timed::set_limit`] sets one.
-    pub fn new(stream: TcpStream) -> Self {
-        Self { stream, deadline: Instant::now() }
-    }
-
-    /// Sets the deadline to `limit` from now.
-    pub fn set_limit(&mut self, limit: Duration) {
-        self.deadline = Instant::now() + limit;
+impl<'a> Timed<'a> {
+    /// The connection until the deadline.
+    pub fn new(stream: &'a TcpStream, deadline: Instant) -> Self {
+        Self { stream, deadline }
     }
 
     fn left(&self) -> io::Result<Option<Duration>> {
@@ -108,21 +103,24 @@ impl Timed {
     }
 }
 
-impl Read for Timed {
+impl Read for Timed<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read(buffer).map_err(as_timeout)
+        let mut stream = self.stream;
+        stream.read(buffer).map_err(as_timeout)
     }
 }
 
-impl Write for Timed {
+impl Write for Timed<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.stream.set_write_timeout(self.left()?)?;
-        self.stream.write(buffer).map_err(as_timeout)
+        let mut stream = self.stream;
+        stream.write(buffer).map_err(as_timeout)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.stream.flush()
+        let mut stream = self.stream;
+        stream.flush()
     }
 }
 
@@ -181,20 +179,20 @@ mod tests {
     #[test]
     fn bytes_that_trickle_in_do_not_stretch_the_deadline() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let mut timed = Timed::new(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (mut server, _) = listener.accept().unwrap();
         let trickle = std::thread::spawn(move || {
             while server.write_all(b".").is_ok() {
                 std::thread::sleep(Duration::from_millis(5));
             }
         });
-        timed.set_limit(Duration::from_millis(60));
         let begun = Instant::now();
+        let mut timed = Timed::new(&stream, begun + Duration::from_millis(60));
         let error = timed.read_exact(&mut [0; 100_000]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         // All bytes would take 500 s.
         assert!(begun.elapsed() < Duration::from_secs(60));
-        drop(timed);
+        drop(stream);
         trickle.join().unwrap();
     }
 }

@@ -1,6 +1,6 @@
 //! Replies of ONC RPC (RFC 5531 §9), with one error for each way of refusing a call.
 //!
-//! Used for answers to tokens and by client programs. Invariant: an [`RpcReply`] answers the call with the given xid.
+//! Used for answers to tokens and by client programs. Invariant: an [`AcceptedReply`] answers the call with the given xid.
 
 use std::fmt;
 
@@ -8,17 +8,6 @@ use crate::wire::{Reader, WireError};
 
 /// Longest verifier body (RFC 5531 §8.2).
 const VERIFIER_LIMIT: usize = 400;
-
-/// A reply to a call that was carried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct RpcReply<'a> {
-    /// Flavor of the verifier.
-    pub flavor: u32,
-    /// Body of the verifier; with RPCSEC_GSS a message integrity code.
-    pub verifier: &'a [u8],
-    /// The results, to the end of the message.
-    pub results: &'a [u8],
-}
 
 /// Why a reply is not that of a call that was carried out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +84,10 @@ pub struct AuthStatus(pub u32);
 impl AuthStatus {
     /// AUTH_REJECTEDCRED: "the client must begin a new session".
     pub const REJECTED_CREDENTIAL: Self = Self(2);
+    /// RPCSEC_GSS_CREDPROBLEM: the server does not know the context (RFC 2203 §5.3.3.3).
+    pub const CREDENTIAL_PROBLEM: Self = Self(13);
+    /// RPCSEC_GSS_CTXPROBLEM: the context cannot be used any more.
+    pub const CONTEXT_PROBLEM: Self = Self(14);
 }
 
 impl fmt::Display for AuthStatus {
@@ -115,11 +108,22 @@ impl fmt::Display for AuthStatus {
     }
 }
 
-impl<'a> RpcReply<'a> {
+/// A reply to a call whose credential the server has accepted. Its verifier is to be checked before its outcome is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct AcceptedReply<'a> {
+    /// Flavor of the verifier.
+    pub(crate) flavor: u32,
+    /// Body of the verifier.
+    pub(crate) verifier: &'a [u8],
+    /// The results, to the end of the message, or why there are none.
+    pub(crate) outcome: Result<&'a [u8], RpcReplyError>,
+}
+
+impl<'a> AcceptedReply<'a> {
     /// Reads the reply to the call `xid`.
     ///
     /// # Errors
-    /// [`RpcReplyError`].
+    /// [`RpcReplyError`]; a denial among them is signed by nobody.
     pub(crate) fn parse(message: &'a [u8], xid: u32) -> Result<Self, RpcReplyError> {
         let mut reader = Reader::new(message);
         let found = reader.u32_be()?;
@@ -139,15 +143,16 @@ impl<'a> RpcReply<'a> {
 
     fn accepted(mut reader: Reader<'a>) -> Result<Self, RpcReplyError> {
         let (flavor, verifier) = (reader.u32_be()?, reader.opaque_xdr(VERIFIER_LIMIT)?);
-        Err(match reader.u32_be()? {
-            0 => return Ok(Self { flavor, verifier, results: reader.rest() }),
-            1 => RpcReplyError::ProgramUnavailable,
-            2 => RpcReplyError::ProgramVersion(reader.u32_be()?, reader.u32_be()?),
-            3 => RpcReplyError::ProcedureUnavailable,
-            4 => RpcReplyError::GarbageArguments,
-            5 => RpcReplyError::SystemError,
-            other => RpcReplyError::Unknown("accept_stat", other),
-        })
+        let outcome = match reader.u32_be()? {
+            0 => Ok(reader.rest()),
+            1 => Err(RpcReplyError::ProgramUnavailable),
+            2 => Err(RpcReplyError::ProgramVersion(reader.u32_be()?, reader.u32_be()?)),
+            3 => Err(RpcReplyError::ProcedureUnavailable),
+            4 => Err(RpcReplyError::GarbageArguments),
+            5 => Err(RpcReplyError::SystemError),
+            other => Err(RpcReplyError::Unknown("accept_stat", other)),
+        };
+        Ok(Self { flavor, verifier, outcome })
     }
 }
 
@@ -164,6 +169,10 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn parse(message: &[u8], xid: u32) -> Result<&[u8], RpcReplyError> {
+        AcceptedReply::parse(message, xid)?.outcome
+    }
+
     fn words(words: &[u32]) -> Vec<u8> {
         words.iter().flat_map(|word| word.to_be_bytes()).collect()
     }
@@ -171,8 +180,9 @@ mod tests {
     #[test]
     fn an_accepted_reply_has_verifier_and_results() {
         let message = words(&[9, 1, 0, 6, 4, 0x6162_6364, 0, 77]);
-        let reply = RpcReply::parse(&message, 9).unwrap();
-        assert_eq!((reply.flavor, reply.verifier, reply.results), (6, &b"abcd"[..], &words(&[77])[..]));
+        let reply = AcceptedReply::parse(&message, 9).unwrap();
+        assert_eq!((reply.flavor, reply.verifier), (6, &b"abcd"[..]));
+        assert_eq!(reply.outcome, Ok(&words(&[77])[..]));
     }
 
     #[test]
@@ -193,15 +203,15 @@ mod tests {
             (words(&[9, 1, 0, 0, 401]), WireError::TooLong(401, 400).into()),
             (words(&[9, 1]), WireError::Truncated.into()),
         ] {
-            assert_eq!(RpcReply::parse(&message, 9), Err(error));
+            assert_eq!(parse(&message, 9), Err(error));
         }
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_parsed_or_refused_without_a_panic(tail: Vec<u8>) {
-            let _ = RpcReply::parse(&tail, 0);
-            let _ = RpcReply::parse(&[&words(&[9, 1, 0])[..], &tail].concat(), 9);
+            let _ = parse(&tail, 0);
+            let _ = parse(&[&words(&[9, 1, 0])[..], &tail].concat(), 9);
         }
     }
 }
