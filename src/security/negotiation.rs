@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 use std::io::{self, PipeReader, PipeWriter, Write};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -109,7 +110,13 @@ impl Negotiation {
         let told = Arc::clone(&negotiation);
         let work = move || {
             held::without_signals();
-            told.end(negotiate(&order, ring), signal);
+            // Whatever happens, those who wait are told.
+            let outcome = catch_unwind(AssertUnwindSafe(|| negotiate(&order, ring)));
+            let broken = |_| NegotiationOutcome {
+                result: Err(LookupError::Thread(io::ErrorKind::Other)),
+                remembered: None,
+            };
+            told.end(outcome.unwrap_or_else(broken), signal);
             when_ended();
         };
         let thread = thread::Builder::new().name("lgss-lookup".to_owned()).stack_size(STACK);
@@ -284,8 +291,7 @@ pub(super) fn assemble(
     Ok(ClientContext::new(facts, keys, seat.place, seat.first_token))
 }
 
-/// Where this process's numbers of a shared context begin: far from those of others, whatever they are. A token is
-/// refused only if its number has been used, and of 2^62 places two processes hardly take overlapping ones.
+/// Where this process's numbers of a shared context begin: far from those of others, whatever they are, so that none is used twice.
 fn random_start() -> Result<u64, LookupError> {
     let drawn = random_bytes().map_err(|errno| LookupError::Keeping(OsError(errno)))?;
     Ok(u64::from_ne_bytes(drawn) >> 2)

@@ -39,8 +39,9 @@ impl Security {
         Self::of(request, Keeping::Own)
     }
 
-    /// Contexts that all processes of a user find, where [`destination`](crate::ctx::client::destination) says: for
-    /// protocols that do not mind gaps between the numbers of tokens. RPCSEC_GSS does mind.
+    /// Contexts that all processes of a user find, where [`destination`](crate::ctx::client::destination) says. Each process
+    /// numbers its tokens from a place of its own, far from those of the others, so this is for peers that do not look for copies by the
+    /// numbers of tokens: one that does takes those of the lower place for old ones. RPCSEC_GSS has one sequence for all and is out.
     ///
     /// A request that names a principal has a context for that principal, beside those for others.
     pub fn shared(request: ContextRequest) -> Self {

@@ -6,9 +6,9 @@
 
 use std::num::NonZeroUsize;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous};
+use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
 
 /// One page is more than enough for a number.
 const LENGTH: NonZeroUsize = NonZeroUsize::MIN;
@@ -19,9 +19,16 @@ pub(crate) fn generation() -> u64 {
     static MARK: AtomicPtr<AtomicU64> = AtomicPtr::new(ptr::null_mut());
     static NEXT: AtomicU64 = AtomicU64::new(1);
 
+    static CANNOT_WIPE: AtomicBool = AtomicBool::new(false);
+
     let mut mark = MARK.load(Ordering::Acquire);
     if mark.is_null() {
-        let Some(made) = wiped_at_fork() else { return u64::from(std::process::id()) };
+        let made = if CANNOT_WIPE.load(Ordering::Relaxed) { None } else { wiped_at_fork() };
+        let Some(made) = made else {
+            // From now on in any case: the kind of number does not change.
+            CANNOT_WIPE.store(true, Ordering::Relaxed);
+            return u64::from(std::process::id());
+        };
         // Of two threads that come here at once one wins; the other's page is lost, which is a page.
         mark = match MARK.compare_exchange(ptr::null_mut(), made, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => made,
@@ -49,7 +56,12 @@ fn wiped_at_fork() -> Option<*mut AtomicU64> {
     let page = unsafe { mmap_anonymous(None, LENGTH, access, MapFlags::MAP_PRIVATE) }.ok()?;
     // SAFETY: the mapping was made above and has that length; the advice changes what a child sees of it, and nothing here.
     let advised = unsafe { madvise(page, LENGTH.get(), MmapAdvise::MADV_WIPEONFORK) };
-    advised.ok().map(|()| page.cast().as_ptr())
+    if advised.is_err() {
+        // SAFETY: the mapping was made above, has that length, and nobody has seen its address.
+        let _ = unsafe { munmap(page, LENGTH.get()) };
+        return None;
+    }
+    Some(page.cast().as_ptr())
 }
 
 /// A value that is made when it is first needed, once in each process, and never dropped.

@@ -50,11 +50,15 @@ pub(super) struct Heard {
 
 /// Checks a call as a server does, and takes it apart.
 pub(super) fn hear(message: &[u8], server: &ClientContext) -> Heard {
+    hear_procedure(message, server, 1)
+}
+
+pub(super) fn hear_procedure(message: &[u8], server: &ClientContext, procedure: u32) -> Heard {
     let mut call = XdrDecoder::new(message);
     let xid = call.u32().unwrap();
     assert_eq!(
         [(); 5].map(|()| call.u32().unwrap()),
-        [0, 2, 100_003, 4, 1],
+        [0, 2, 100_003, 4, procedure],
         "type, version, program, procedure"
     );
     assert_eq!(call.u32(), Ok(6));
