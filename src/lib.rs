@@ -24,6 +24,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! [`rpc`] makes calls to RPC servers with it, such as NFS's.
+//!
 //! `docs/library.md` is the guide: waiting and event loops, whose context it is, what ends one, fork, failures in words.
 //!
 //! Whoever wants less takes the layers below it:

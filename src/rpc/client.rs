@@ -1,18 +1,23 @@
 //! A program's calls to one program of a server.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
 use super::body::{CallProtection, ProtectedCall, Purpose, ReplyVerdict, decode};
-use super::error::{Interruption, RpcError};
+use super::connection::SharedConnection;
+use super::error::RpcError;
 use super::exchange::{CallExchange, Event, UnderWay};
 use crate::security::{ClientContext, MessageError, Security};
 use crate::sys::per_process::generation;
 
 /// On how many connections, one after the other, a call is sent.
 const ATTEMPTS: u32 = 3;
+/// Pauses between attempts to connect again.
+const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_RECONNECT_PAUSE: Duration = Duration::from_secs(1);
 /// Least time between contexts that are made because of what nobody has signed.
 const BETWEEN_REPLACEMENTS: Duration = Duration::from_secs(10);
 /// Longest time limit of a call.
@@ -136,7 +141,11 @@ impl Client {
         let call = ProtectedCall::destroying(program.program, program.version);
         let made = self.make(&call, &context, (&self.exchange.begin(), deadline));
         context.die();
-        made.map(drop)
+        match made {
+            // It is what was wanted: a reply may have been lost.
+            Err(error) if error.says_the_context_is_unknown() => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Makes a call with this context. It is sent again only if its connection is lost: on one that lives a server loses no
@@ -152,11 +161,11 @@ impl Client {
         for _ in 0..ATTEMPTS {
             match self.attempt((call, context), (under_way, deadline), &mut sequences)? {
                 Sending::Results(results) => return Ok(results),
-                Sending::Lost(interruption) => lost = Some(interruption),
+                Sending::Lost(error) => lost = Some(error),
                 Sending::Silence => return Err(RpcError::Silent(self.options.limit)),
             }
         }
-        Err(lost.map_or(RpcError::Silent(self.options.limit), RpcError::Lost))
+        Err(lost.unwrap_or(RpcError::Silent(self.options.limit)))
     }
 
     /// Sends the call once and waits for its results.
@@ -166,23 +175,51 @@ impl Client {
         (under_way, until): (&UnderWay<'_>, Instant),
         sequences: &mut Vec<u32>,
     ) -> Result<Sending, RpcError> {
-        let channel = &self.security.request().channel;
-        let connection = self.exchange.connection(channel, until, self.options.longest_reply)?;
+        let connection = match self.connection(until) {
+            Err(error @ RpcError::Connect(_)) if self.exchange.was_connected() => {
+                return Ok(Sending::Lost(error));
+            }
+            other => other?,
+        };
         let Some(sequence) = context.take_call_number(until)? else { return Ok(Sending::Silence) };
         sequences.push(sequence.number);
         let message = call.encode(context, under_way.xid, sequence.number)?;
-        if let Err(interruption) = connection.send(message.as_slice(), until) {
-            return Ok(Sending::Lost(interruption));
+        let received = connection.received();
+        match connection.send(message.as_slice(), until) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Sending::Silence),
+            Err(interruption) => return Ok(Sending::Lost(RpcError::Lost(interruption))),
         }
         loop {
             let message = match under_way.wait(&connection, until) {
                 Event::Reply(message) => message,
-                Event::Lost(interruption) => return Ok(Sending::Lost(interruption)),
-                Event::Silence => return Ok(Sending::Silence),
+                Event::Lost(interruption) => return Ok(Sending::Lost(RpcError::Lost(interruption))),
+                Event::Silence => {
+                    // Where nothing came for anybody the server may not hear us: the next call connects anew.
+                    if connection.received() == received {
+                        connection.give_up();
+                    }
+                    return Ok(Sending::Silence);
+                }
             };
             let reply = decode(&message, context, call.protection, (under_way.xid, sequences));
             if let ReplyVerdict::Results(results) = reply? {
                 return Ok(Sending::Results(results));
+            }
+        }
+    }
+
+    /// The present connection, or a new one. A server that has been there before may be starting again: it is waited for.
+    fn connection(&self, until: Instant) -> Result<Arc<SharedConnection>, RpcError> {
+        let channel = &self.security.request().channel;
+        let mut pause = RECONNECT_PAUSE;
+        loop {
+            match self.exchange.connection(channel, until, self.options.longest_reply) {
+                Err(RpcError::Connect(_)) if self.exchange.was_connected() && left(until) > pause => {
+                    thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_RECONNECT_PAUSE);
+                }
+                other => return other,
             }
         }
     }
@@ -191,7 +228,8 @@ impl Client {
 /// How one sending of a call has ended.
 enum Sending {
     Results(Zeroizing<Vec<u8>>),
-    Lost(Interruption),
+    /// The connection was lost, or could not be made anew.
+    Lost(RpcError),
     Silence,
 }
 

@@ -60,13 +60,18 @@ impl RpcError {
     /// Whether the server does not know the context, or does not let it be used any more (RFC 2203 §5.3.3.3). Nobody has
     /// signed that.
     pub(super) fn is_about_the_context(&self) -> bool {
-        let statuses =
-            [AuthStatus::REJECTED_CREDENTIAL, AuthStatus::CREDENTIAL_PROBLEM, AuthStatus::CONTEXT_PROBLEM];
-        matches!(self, Self::Reply(RpcReplyError::Rejected(status)) if statuses.contains(status))
+        self.says_the_context_is_unknown()
             || matches!(
                 self,
                 Self::Message(MessageError::Exhausted | MessageError::Dead | MessageError::Expired(_))
             )
+    }
+
+    /// Whether the server says so.
+    pub(super) fn says_the_context_is_unknown(&self) -> bool {
+        let statuses =
+            [AuthStatus::REJECTED_CREDENTIAL, AuthStatus::CREDENTIAL_PROBLEM, AuthStatus::CONTEXT_PROBLEM];
+        matches!(self, Self::Reply(RpcReplyError::Rejected(status)) if statuses.contains(status))
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Whoever waits for a reply while nobody reads reads for all; replies to nobody are dropped.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -11,9 +11,6 @@ use std::time::Instant;
 use super::connection::SharedConnection;
 use super::error::{Interruption, RpcError};
 use crate::ctx::RpcChannel;
-
-/// Replies to one call that wait to be looked at. A server sends one; of more, later ones are dropped.
-const KEPT_REPLIES: usize = 4;
 
 /// The calls of a client.
 #[derive(Debug)]
@@ -27,7 +24,35 @@ struct ExchangeState {
     connection: Option<Arc<SharedConnection>>,
     next_xid: u32,
     /// Replies that have come, by the call's transaction id.
-    calls: HashMap<u32, Vec<Vec<u8>>>,
+    calls: HashMap<u32, PendingReplies>,
+}
+
+/// Replies to one call that wait to be looked at. A server sends one, but it may not be the server that sends the first.
+#[derive(Debug, Default)]
+struct PendingReplies {
+    replies: VecDeque<Vec<u8>>,
+    bytes: usize,
+}
+
+/// Most of them, and most bytes of all but the first: the server cannot fill the caller's memory with copies.
+const KEPT_REPLIES: usize = 4;
+const KEPT_BYTES: usize = 64 * 1024;
+
+impl PendingReplies {
+    /// Keeps the reply, if there is room.
+    fn push(&mut self, reply: Vec<u8>) {
+        let fits = self.replies.len() < KEPT_REPLIES && self.bytes.saturating_add(reply.len()) <= KEPT_BYTES;
+        if self.replies.is_empty() || fits {
+            self.bytes += reply.len();
+            self.replies.push_back(reply);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Vec<u8>> {
+        let reply = self.replies.pop_front()?;
+        self.bytes -= reply.len();
+        Some(reply)
+    }
 }
 
 /// A call that is under way, until it is dropped.
@@ -69,7 +94,7 @@ impl CallExchange {
             xid = xid.wrapping_add(1);
         }
         state.next_xid = xid.wrapping_add(1);
-        state.calls.insert(xid, Vec::new());
+        state.calls.insert(xid, PendingReplies::default());
         UnderWay { exchange: self, xid }
     }
 
@@ -96,6 +121,11 @@ impl CallExchange {
         }
     }
 
+    /// Whether there has been a connection, of use or not.
+    pub(super) fn was_connected(&self) -> bool {
+        self.lock().connection.is_some()
+    }
+
     /// Sleeps until something changes; `None` at the deadline.
     fn sleep<'a>(
         &self,
@@ -115,8 +145,8 @@ impl UnderWay<'_> {
     pub(super) fn wait(&self, connection: &Arc<SharedConnection>, deadline: Instant) -> Event {
         let mut state = self.exchange.lock();
         loop {
-            if let Some(replies) = state.calls.get_mut(&self.xid).filter(|replies| !replies.is_empty()) {
-                return Event::Reply(replies.remove(0));
+            if let Some(reply) = state.calls.get_mut(&self.xid).and_then(PendingReplies::pop) {
+                return Event::Reply(reply);
             }
             if connection.is_broken() {
                 return Event::Lost(Interruption::elsewhere());
@@ -152,10 +182,8 @@ impl UnderWay<'_> {
 impl ExchangeState {
     fn deliver(&mut self, message: Vec<u8>) {
         let Some(xid) = message.first_chunk() else { return };
-        if let Some(replies) = self.calls.get_mut(&u32::from_be_bytes(*xid))
-            && replies.len() < KEPT_REPLIES
-        {
-            replies.push(message);
+        if let Some(pending) = self.calls.get_mut(&u32::from_be_bytes(*xid)) {
+            pending.push(message);
         }
     }
 }
@@ -164,5 +192,23 @@ impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         self.exchange.lock().calls.remove(&self.xid);
         self.exchange.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_of_a_reply_fill_no_memory() {
+        let mut pending = PendingReplies::default();
+        (0..100).for_each(|_| pending.push(vec![0; 1 << 20]));
+        assert_eq!((pending.replies.len(), pending.bytes), (1, 1 << 20));
+        assert_eq!(pending.pop().map(|reply| reply.len()), Some(1 << 20));
+        (0..100_u8).for_each(|number| pending.push(vec![number]));
+        assert_eq!(pending.replies.len(), KEPT_REPLIES);
+        assert_eq!(pending.pop(), Some(vec![0]), "the first comes first");
+        (0..100).for_each(|_| pending.push(vec![0; KEPT_BYTES]));
+        assert!(pending.bytes < KEPT_REPLIES);
     }
 }

@@ -5,7 +5,7 @@
 //! [`XdrDecoder`].
 //!
 //! Invariants: results are given only if the server that granted the context has signed them for this very call; a server
-//! can make the caller wait to the end of its time limit, and take the memory of one reply, but not more.
+//! can make a call wait to the end of its time limit, and take the memory of the longest reply twice, but not more.
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -30,6 +30,7 @@ mod error;
 mod exchange;
 #[cfg(feature = "test-programs")]
 pub(crate) mod fuzz;
+mod turns;
 mod xdr;
 
 #[cfg(test)]

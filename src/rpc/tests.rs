@@ -1,9 +1,9 @@
 //! A client with a server of ours that has the other end of its context, and does in one way each what a server must not.
 
+mod connections;
 mod server;
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -12,26 +12,14 @@ use std::time::{Duration, Instant};
 use super::body::{ProtectedCall, Purpose, ReplyVerdict, decode};
 use super::*;
 use crate::onc_rpc::record;
-use crate::security::{ClientContext, LookupError, MessageError};
+use crate::security::{LookupError, MessageError};
 use proptest::prelude::*;
-use server::{Heard, LIMITS, client_of, ends, good_reply, hear, hear_procedure, reply, send};
+use server::{Heard, LIMITS, answering, client_of, ends, good_reply, hear, hear_procedure, reply, send};
 
 const SHORT: Duration = Duration::from_millis(600);
 const LONG: Duration = Duration::from_secs(60);
 const PROTECTIONS: [CallProtection; 3] =
     [CallProtection::Header, CallProtection::Integrity, CallProtection::Privacy];
-
-/// Answers every call by `answer`.
-fn answering(
-    answer: impl Fn(&ClientContext, &Heard) -> Vec<Vec<u8>> + Send + Sync + 'static,
-) -> impl Fn(usize, &mut TcpStream, &ClientContext) + Send + Sync + 'static {
-    move |_, stream, server| {
-        while let Ok(message) = record::read(stream, LIMITS) {
-            let heard = hear(&message, server);
-            answer(server, &heard).iter().for_each(|reply| send(stream, reply));
-        }
-    }
-}
 
 #[test]
 fn arguments_and_results_go_through_with_every_protection() {

@@ -6,9 +6,10 @@ use super::nfs4;
 use lgss::ctx::{ContextRequest, Level};
 use lgss::rpc::{CallProtection, Client, ClientOptions, NULL_PROCEDURE};
 use lgss::security::Security;
+use nix::time::ClockId;
 use std::ffi::OsString;
 use std::io::{BufRead, Write};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Directories that one call makes.
 const AT_ONCE: usize = 20;
@@ -57,15 +58,15 @@ fn obey(clients: &[Client], line: &str) -> String {
             in_words(made.map(|()| "made".to_owned()))
         }
         ["list", path] => {
-            let begun = Instant::now();
+            let (begun, worked) = (Instant::now(), processor_time());
             let (mut names, mut bytes) = (0, 0);
             let listed = nfs4::each_name(client, path, |name| {
                 names += 1;
                 bytes += name.len();
                 Ok(())
             });
-            let took = begun.elapsed().as_nanos();
-            in_words(listed.map(|()| format!("{names} names {bytes} bytes {took} ns")))
+            let (took, worked) = (begun.elapsed().as_nanos(), (processor_time() - worked).as_nanos());
+            in_words(listed.map(|()| format!("{names} names {bytes} bytes {took} ns {worked} of work")))
         }
         ["key"] => in_words(
             client
@@ -76,6 +77,11 @@ fn obey(clients: &[Client], line: &str) -> String {
         ["destroy"] => in_words(client.destroy_context().map(|()| "destroyed".to_owned())),
         other => panic!("{other:?}"),
     }
+}
+
+/// Of this thread.
+fn processor_time() -> Duration {
+    Duration::from(ClockId::CLOCK_THREAD_CPUTIME_ID.now().unwrap())
 }
 
 fn nulls(client: &Client, threads: usize, each: usize) -> String {

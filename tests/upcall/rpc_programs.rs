@@ -10,12 +10,15 @@ use crate::support::shared::Shared;
 use crate::support::site::{Site, install};
 use std::path::Path;
 use std::process::Output;
+use std::thread::sleep;
+use std::time::Duration;
 
 crate::trials![
     the_smallest_call_is_accepted_with_every_protection,
     a_directory_is_listed_whole_with_every_protection,
     sixteen_threads_share_a_client,
     a_server_that_has_forgotten_its_contexts_gets_a_new_one,
+    a_server_that_starts_again_in_the_middle_of_calls_fails_none_of_them,
     a_context_that_is_destroyed_is_gone_at_both_ends,
     without_a_ticket_the_examples_say_what_to_do,
 ];
@@ -107,6 +110,22 @@ fn a_server_that_has_forgotten_its_contexts_gets_a_new_one(_: &Shared) {
     assert_ne!(key, another);
     assert_eq!(program.obey("0 threads 4 20"), "80 done");
     assert_eq!(program.obey("0 key"), another);
+}
+
+/// Threads lose their connection and their context at the same time, and wait for the server.
+fn a_server_that_starts_again_in_the_middle_of_calls_fails_none_of_them(_: &Shared) {
+    let realm = Realm::start();
+    let site = Site::new(&realm);
+    site.ticket(&realm);
+    let mut ganesha = Ganesha::start(&realm, Until::TestEnds);
+    let mut program = ContextProgram::calling(&site, ganesha.target(), &["privacy"]);
+    assert_eq!(program.obey("0 null"), "0 bytes");
+    let key = program.obey("0 key");
+    program.order("0 threads 16 4000");
+    sleep(Duration::from_millis(300));
+    ganesha.restart(&realm);
+    assert_eq!(program.next_line(), "64000 done");
+    assert_ne!(program.obey("0 key"), key);
 }
 
 fn a_context_that_is_destroyed_is_gone_at_both_ends(shared: &Shared) {

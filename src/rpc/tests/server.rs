@@ -127,10 +127,7 @@ pub(super) fn client_of(
     serve: impl Fn(usize, &mut TcpStream, &ClientContext) + Send + Sync + 'static,
 ) -> (Client, ClientContext) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let security = Security::new(request(listener.local_addr().unwrap().port()));
-    let (ours, server) =
-        (security.install_initiator(context()).unwrap(), security.install_reverse(context()).unwrap());
-    security.adopt(&ours);
+    let (client, ours, server) = client_at(listener.local_addr().unwrap().port(), protection, limit);
     let serve = Arc::new(serve);
     thread::spawn(move || {
         for (number, stream) in listener.incoming().enumerate() {
@@ -138,5 +135,30 @@ pub(super) fn client_of(
             thread::spawn(move || serve(number, &mut stream.unwrap(), &server));
         }
     });
-    (Client::new(security, ClientOptions { protection, limit, longest_reply: 100_000 }), ours)
+    (client, ours)
+}
+
+/// A client of a server at this port, and the two ends of its context.
+pub(super) fn client_at(
+    port: u16,
+    protection: CallProtection,
+    limit: Duration,
+) -> (Client, ClientContext, ClientContext) {
+    let security = Security::new(request(port));
+    let (ours, server) =
+        (security.install_initiator(context()).unwrap(), security.install_reverse(context()).unwrap());
+    security.adopt(&ours);
+    (Client::new(security, ClientOptions { protection, limit, longest_reply: 100_000 }), ours, server)
+}
+
+/// Answers every call by `answer`.
+pub(super) fn answering(
+    answer: impl Fn(&ClientContext, &Heard) -> Vec<Vec<u8>> + Send + Sync + 'static,
+) -> impl Fn(usize, &mut TcpStream, &ClientContext) + Send + Sync + 'static {
+    move |_, stream, server| {
+        while let Ok(message) = record::read(stream, LIMITS) {
+            let heard = hear(&message, server);
+            answer(server, &heard).iter().for_each(|reply| send(stream, reply));
+        }
+    }
 }
