@@ -129,9 +129,9 @@ pub unsafe extern "C" fn lgss_refresh(
     }
 }
 
-/// Another context than `useless`, which the server does not know any more, say. Ends that one, as lgss_context_die does; if
-/// others have replaced it already, theirs is given, so that many threads that find out cause one negotiation. The caller's
-/// reference to `useless` stays the caller's.
+/// Another context than `useless`, which the server does not know any more, say. No lookup gives that one again, but who has it may use it
+/// on; a shared one ends for all, as with lgss_context_die. If others have replaced it already, theirs is given, so that many
+/// threads that find out cause one negotiation. The caller's reference to `useless` stays the caller's.
 ///
 /// Puts a reference into `*context`; the caller gives it back with lgss_context_free.
 ///
