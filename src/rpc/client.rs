@@ -1,5 +1,6 @@
 //! A program's calls to one program of a server.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use super::body::{CallProtection, ProtectedCall, Purpose, ReplyVerdict, decode};
 use super::connection::SharedConnection;
 use super::error::RpcError;
 use super::exchange::{CallExchange, Event, UnderWay};
+use crate::ctx::Handle;
 use crate::security::{ClientContext, MessageError, Security};
 use crate::sys::per_process::generation;
 
@@ -33,8 +35,8 @@ pub struct Client {
     options: ClientOptions,
     exchange: CallExchange,
     generation: u64,
-    /// When the server last seemed not to know a context.
-    replaced: Mutex<Option<Instant>>,
+    /// When the server last seemed not to know a context of this uid, and which one.
+    replaced: Mutex<HashMap<u32, (Instant, Handle)>>,
 }
 
 /// How calls are made. New fields may come: change those of [`ClientOptions::default`].
@@ -104,7 +106,7 @@ impl Client {
         // One transaction id, by which the server knows a call that comes again with another context.
         let under_way = self.exchange.begin();
         match self.make(&call, &context, (&under_way, deadline)) {
-            Err(error) if error.is_about_the_context() && self.may_replace(&error) => {
+            Err(error) if error.is_about_the_context() && self.may_replace(&context, &error) => {
                 let context = self.security.replace(&context, left(deadline))?;
                 self.make(&call, &context, (&under_way, deadline))
             }
@@ -114,14 +116,17 @@ impl Client {
 
     /// Whether the context is to be replaced: for what the server seems to say, which nobody has signed, only now and then, lest
     /// whoever sends such words has contexts made without end.
-    fn may_replace(&self, error: &RpcError) -> bool {
+    pub(super) fn may_replace(&self, context: &ClientContext, error: &RpcError) -> bool {
         if !matches!(error, RpcError::Reply(_)) {
             return true;
         }
         let mut replaced = self.replaced.lock().unwrap_or_else(PoisonError::into_inner);
-        let may = replaced.is_none_or(|when| when.elapsed() >= BETWEEN_REPLACEMENTS);
+        // Calls of other threads with the same context have the one that takes its place.
+        let may = replaced.get(&context.owner()).is_none_or(|(when, handle)| {
+            handle == context.handle() || when.elapsed() >= BETWEEN_REPLACEMENTS
+        });
         if may {
-            *replaced = Some(Instant::now());
+            replaced.insert(context.owner(), (Instant::now(), context.handle().clone()));
         }
         may
     }
