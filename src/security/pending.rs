@@ -21,20 +21,19 @@ pub enum Lookup {
 /// be read from it.
 ///
 /// ```no_run
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// # use lgss::security::{Lookup, Security};
-/// # let security: Security = todo!();
+/// use lgss::security::{ClientContext, Lookup, Security};
 /// use std::os::fd::AsFd;
 ///
-/// let context = match security.start()? {
-///     Lookup::Ready(context) => context,
-///     Lookup::Pending(pending) => {
-///         let descriptor = pending.as_fd();
-///         // poll(2) it among others, for POLLIN, and then:
-///         pending.result().ok_or("not yet")??
+/// fn look_up(security: &Security) -> Result<ClientContext, Box<dyn std::error::Error>> {
+///     match security.start()? {
+///         Lookup::Ready(context) => Ok(context),
+///         Lookup::Pending(pending) => {
+///             let descriptor = pending.as_fd();
+///             // poll(2) it among others, for POLLIN, and then:
+///             Ok(pending.result().ok_or("not yet")??)
+///         }
 ///     }
-/// };
-/// # Ok(()) }
+/// }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Pending(Arc<Negotiation>);
