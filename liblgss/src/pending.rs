@@ -4,7 +4,7 @@ use std::ffi::c_int;
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr;
 
-use lgss::security::{MessageError, Pending};
+use lgss::security::Pending;
 
 use crate::boundary::{borrowed, place, run, run_for_number, run_or};
 use crate::context::CContext;
@@ -13,21 +13,18 @@ use crate::security::timeout;
 
 /// A negotiation that goes on, whether it is waited for or not. Opaque; free it with lgss_pending_free. Threads may use it at the
 /// same time. In a forked child it answers LGSS_EFORKED.
-pub struct CPending {
-    pending: Pending,
-    /// Where the thread is that negotiates: a child would wait for ever.
-    process: u32,
-}
+pub struct CPending(Pending);
 
 impl CPending {
     pub(crate) fn given(pending: Pending) -> *mut Self {
-        Box::into_raw(Box::new(Self { pending, process: std::process::id() }))
+        Box::into_raw(Box::new(Self(pending)))
     }
 
     /// # Errors
-    /// [`MessageError::Forked`].
+    /// `MessageError::Forked`.
     fn here(&self) -> Result<&Pending, Failure> {
-        if self.process == std::process::id() { Ok(&self.pending) } else { Err(MessageError::Forked.into()) }
+        self.0.check()?;
+        Ok(&self.0)
     }
 }
 

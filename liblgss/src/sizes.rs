@@ -1,39 +1,29 @@
-//! How long tokens are (RFC 4121 §4.2, RFC 3962 §6, RFC 8009 §6), which is known before a number is used for them.
+//! How long tokens are, which is known before a number is used for them.
 
 use std::ffi::c_void;
 
 use lgss::crypto::enctype::Enctype;
+use lgss::crypto::mic::mic_length;
+use lgss::crypto::wrap::Affixes;
 
 use crate::boundary::{borrowed, bytes, put, run_or};
 use crate::context::CContext;
 use crate::failure::Failure;
 
-/// What each token begins with.
-const HEADER: usize = 16;
-/// The random block before an encrypted message.
-const CONFOUNDER: usize = 16;
-/// The flag of an encrypted token, in its third byte.
+/// The flag of an encrypted token, in its third byte (RFC 4121 §4.2.2).
 const SEALED: u8 = 2;
-
-fn checksum(enctype: Enctype) -> usize {
-    match enctype {
-        Enctype::Aes128Sha1 | Enctype::Aes256Sha1 => 12,
-        Enctype::Aes128Sha256 => 16,
-        Enctype::Aes256Sha384 => 24,
-    }
-}
 
 /// Of a MIC token.
 pub(crate) fn mic(enctype: Enctype) -> usize {
-    HEADER + checksum(enctype)
+    mic_length(enctype)
 }
 
 /// Of the head of an encrypted token, before the message.
-pub(crate) const HEAD: usize = HEADER + CONFOUNDER;
+pub(crate) const HEAD: usize = Affixes::HEAD_LENGTH;
 
-/// Of its tail: the header again, encrypted, and the checksum.
+/// Of its tail.
 pub(crate) fn tail(enctype: Enctype) -> usize {
-    HEADER + checksum(enctype)
+    Affixes::tail_length(enctype)
 }
 
 /// Of an encrypted message.
@@ -43,7 +33,7 @@ pub(crate) fn sealed(enctype: Enctype, message: usize) -> Result<usize, Failure>
 
 /// Of a signed message.
 pub(crate) fn protected(enctype: Enctype, message: usize) -> Result<usize, Failure> {
-    longer(message, HEADER + checksum(enctype))
+    longer(message, mic_length(enctype))
 }
 
 fn longer(message: usize, by: usize) -> Result<usize, Failure> {
@@ -53,7 +43,7 @@ fn longer(message: usize, by: usize) -> Result<usize, Failure> {
 /// At most, of the message in a token; what is no token is refused later.
 pub(crate) fn unsealed(enctype: Enctype, token: &[u8]) -> usize {
     let is_sealed = token.get(2).is_some_and(|flags| flags & SEALED != 0);
-    let overhead = if is_sealed { HEAD + tail(enctype) } else { HEADER + checksum(enctype) };
+    let overhead = if is_sealed { HEAD + tail(enctype) } else { mic_length(enctype) };
     token.len().saturating_sub(overhead)
 }
 

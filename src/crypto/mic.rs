@@ -62,6 +62,12 @@ pub enum MicError {
     Checksum,
 }
 
+/// How long MIC tokens are, in bytes: 28 for types 17 and 18, 32 for 19, 40 for 20. A Wrap token that is only signed is as much longer
+/// than its message.
+pub fn mic_length(enctype: Enctype) -> usize {
+    HEADER + checksum_length(enctype)
+}
+
 impl MicError {
     /// The GSS major status for it (RFC 2744 §3.9.1): GSS_S_BAD_SIG if it is well-formed, else GSS_S_DEFECTIVE_TOKEN.
     pub fn gss_major(&self) -> u32 {
@@ -162,6 +168,7 @@ impl MicKeys {
     }
 }
 
+const HEADER: usize = 16;
 const TOKEN_ID: [u8; 2] = [0x04, 0x04];
 const FILLER: [u8; 5] = [0xff; 5];
 

@@ -66,6 +66,15 @@ pub struct Affixes {
 const HEAD: usize = HEADER + BLOCK;
 
 impl Affixes {
+    /// How long a head is, in bytes.
+    pub const HEAD_LENGTH: usize = HEAD;
+
+    /// How long a tail is without filler, in bytes: 28 for types 17 and 18, 32 for 19, 40 for 20. A sealed token is by head and tail
+    /// longer than its message.
+    pub fn tail_length(enctype: Enctype) -> usize {
+        HEADER + checksum_length(enctype)
+    }
+
     /// What comes before the buffers: 32 bytes.
     pub fn head(&self) -> &[u8] {
         &self.head
@@ -100,7 +109,7 @@ impl WrapKeys {
     /// [`WrapError::Random`].
     pub fn seal(&self, message: &[u8], sequence: u64) -> Result<Vec<u8>, WrapError> {
         // It never grows, so that no copy of the message is left behind.
-        let mut token = Vec::with_capacity(HEAD + message.len() + HEADER + checksum_length(self.enctype));
+        let mut token = Vec::with_capacity(HEAD + message.len() + Affixes::tail_length(self.enctype));
         token.extend_from_slice(&[0; HEAD]);
         token.extend_from_slice(message);
         let (head, message) = token.split_at_mut(HEAD);
@@ -182,7 +191,7 @@ impl WrapKeys {
     fn seal_with(&self, confounder: [u8; BLOCK], message: &mut [&mut [u8]], sequence: u64) -> Affixes {
         let header = WrapHeader::new(token_flags(self.role, self.origin) | SEALED, sequence).bytes();
         let mut head = [0; HEAD];
-        let mut tail = Vec::with_capacity(HEADER + checksum_length(self.enctype));
+        let mut tail = Vec::with_capacity(Affixes::tail_length(self.enctype));
         let (clear, random) = head.split_at_mut(HEADER);
         clear.copy_from_slice(&header);
         random.copy_from_slice(&confounder);
@@ -235,7 +244,7 @@ impl WrapKeys {
             return Err(WrapError::Rotated(header.rotation));
         }
         let extra = usize::from(header.extra);
-        if confounder.len() != BLOCK || tail.len() != extra + HEADER + checksum_length(self.enctype) {
+        if confounder.len() != BLOCK || tail.len() != extra + Affixes::tail_length(self.enctype) {
             return Err(unfit);
         }
         let (after, checksum) = tail.split_at(extra + HEADER);

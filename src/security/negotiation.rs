@@ -32,8 +32,6 @@ const STACK: usize = 256 * 1024;
 /// A key in progress ends long before, by its timeout.
 const LONGEST: Duration = Duration::from_secs(3600);
 
-const FORKED: LookupError = LookupError::Ended(MessageError::Forked);
-
 /// What a [`Security`](super::Security) stands for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ContextWish<'a> {
@@ -140,10 +138,14 @@ impl Negotiation {
         let _ = signal.write_all(&[1]);
     }
 
+    pub(super) fn check(&self) -> Result<(), MessageError> {
+        if self.generation == generation() { Ok(()) } else { Err(MessageError::Forked) }
+    }
+
     /// How it has ended. In a forked child nobody negotiates, and the locks may be held by threads that are not there.
     pub(super) fn outcome(&self) -> Option<NegotiationOutcome> {
-        if self.generation != generation() {
-            return Some(NegotiationOutcome { result: Err(FORKED), remembered: None });
+        if let Err(error) = self.check() {
+            return Some(NegotiationOutcome { result: Err(LookupError::Ended(error)), remembered: None });
         }
         self.outcome.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -154,9 +156,7 @@ impl Negotiation {
 
     /// The result, or [`LookupError::InProgress`] at the deadline; without one it waits for as long as it takes.
     pub(super) fn wait(&self, deadline: Option<Instant>) -> Result<ClientContext, LookupError> {
-        if self.generation != generation() {
-            return Err(FORKED);
-        }
+        self.check().map_err(LookupError::Ended)?;
         let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             if let Some(outcome) = &*outcome {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::client_context::ClientContext;
-use super::error::LookupError;
+use super::error::{LookupError, MessageError};
 use super::negotiation::Negotiation;
 
 /// What [`Security::start`](super::Security::start) gives at once.
@@ -41,6 +41,14 @@ pub struct Pending(Arc<Negotiation>);
 impl Pending {
     pub(super) fn new(negotiation: Arc<Negotiation>) -> Self {
         Self(negotiation)
+    }
+
+    /// Whether the negotiation is this process's: in a forked child its descriptor never becomes readable.
+    ///
+    /// # Errors
+    /// [`MessageError::Forked`].
+    pub fn check(&self) -> Result<(), MessageError> {
+        self.0.check()
     }
 
     /// The result, once there is one; `None` while the negotiation goes on. The same for all that ask.
