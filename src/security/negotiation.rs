@@ -79,8 +79,30 @@ pub(super) struct Negotiation {
 #[derive(Debug, Clone)]
 pub(super) struct NegotiationOutcome {
     pub(super) result: Result<ClientContext, LookupError>,
-    /// The key that remembers a failure, and the ring that keeps it.
-    pub(super) remembered: Option<(ContextKey, Option<KeySerial>)>,
+    /// The key that remembers a failure.
+    pub(super) remembered: Option<Arc<RememberedKey>>,
+}
+
+/// A key that remembers a failure; in a ring of this process's it goes away with this.
+#[derive(Debug)]
+pub(super) struct RememberedKey {
+    key: ContextKey,
+    ring: Option<KeySerial>,
+    generation: u64,
+}
+
+impl RememberedKey {
+    pub(super) fn is_there(&self) -> bool {
+        self.key.is_there()
+    }
+}
+
+impl Drop for RememberedKey {
+    fn drop(&mut self) {
+        if let Some(ring) = self.ring.filter(|_| self.generation == generation()) {
+            held::release(self.key.serial(), ring);
+        }
+    }
 }
 
 impl Negotiation {
@@ -207,7 +229,10 @@ fn await_context(order: &NegotiationOrder, key: ContextKey, ring: Option<KeySeri
     let result = key.established(LONGEST).map_err(LookupError::from);
     match result.and_then(|context| usable(order, context, place)) {
         Ok(context) => NegotiationOutcome { result: Ok(context), remembered: None },
-        Err(error) => NegotiationOutcome { result: Err(error), remembered: Some((key, ring)) },
+        Err(error) => {
+            let remembered = RememberedKey { key, ring, generation: generation() };
+            NegotiationOutcome { result: Err(error), remembered: Some(Arc::new(remembered)) }
+        }
     }
 }
 

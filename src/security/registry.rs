@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use super::client_context::{ClientContext, Weakly};
 use super::error::LookupError;
 use super::flush::{Flush, Manner};
-use super::held;
 use super::negotiation::{ContextWish, Negotiation, NegotiationOutcome};
 use super::pending::{Lookup, Pending};
 use crate::ctx::Service;
@@ -22,7 +21,19 @@ const REPEATED_FAILURE: Duration = Duration::from_secs(1);
 /// Refreshes are at least so many seconds apart.
 const BETWEEN_REFRESHES: u64 = 10;
 
-static SLOTS: PerProcess<Mutex<HashMap<SlotName, ContextSlot>>> = PerProcess::new(Mutex::default);
+static REGISTRY: PerProcess<Mutex<ContextRegistry>> = PerProcess::new(Mutex::default);
+
+#[derive(Default)]
+struct ContextRegistry {
+    slots: HashMap<SlotName, ContextSlot>,
+    /// All that were made and are still used by somebody, also after their slot has gone.
+    given: Vec<GivenContext>,
+}
+
+struct GivenContext {
+    name: SlotName,
+    context: Weakly,
+}
 
 /// For which value and for whom.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -39,8 +50,6 @@ struct ContextSlot {
     refresh_at: u64,
     negotiation: Option<Arc<Negotiation>>,
     failure: Option<KeptFailure>,
-    /// All that were made here and are still used by somebody.
-    given: Vec<Weakly>,
 }
 
 struct KeptFailure {
@@ -59,8 +68,8 @@ pub(super) enum Want<'a> {
     OtherThan(&'a ClientContext),
 }
 
-fn slots() -> MutexGuard<'static, HashMap<SlotName, ContextSlot>> {
-    SLOTS.here().lock().unwrap_or_else(PoisonError::into_inner)
+fn registry() -> MutexGuard<'static, ContextRegistry> {
+    REGISTRY.here().lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The context of this name, or the negotiation for it, which is started if need be.
@@ -68,9 +77,10 @@ fn slots() -> MutexGuard<'static, HashMap<SlotName, ContextSlot>> {
 /// # Errors
 /// A failure that is remembered, and those of [`Negotiation::start`].
 pub(super) fn look_up(name: SlotName, wish: &ContextWish<'_>, want: Want<'_>) -> Result<Lookup, LookupError> {
-    let mut slots = slots();
+    let mut registry = registry();
+    let ContextRegistry { slots, given } = &mut *registry;
     let slot = slots.entry(name).or_insert_with(|| ContextSlot::new(wish.request.service.clone()));
-    slot.settle();
+    slot.settle(name, given);
     slot.drop_if_useless(want);
     match &slot.current {
         Some(context) if !matches!(want, Want::Newer) => {
@@ -87,9 +97,10 @@ pub(super) fn look_up(name: SlotName, wish: &ContextWish<'_>, want: Want<'_>) ->
 
 /// The context of this name, if there is one that may be used.
 pub(super) fn present(name: SlotName) -> Option<ClientContext> {
-    let mut slots = slots();
+    let mut registry = registry();
+    let ContextRegistry { slots, given } = &mut *registry;
     let slot = slots.get_mut(&name)?;
-    slot.settle();
+    slot.settle(name, given);
     slot.drop_if_useless(Want::Usable);
     slot.current.clone()
 }
@@ -97,37 +108,52 @@ pub(super) fn present(name: SlotName) -> Option<ClientContext> {
 /// Lets lookups give this context.
 #[cfg(test)]
 pub(super) fn adopt(name: SlotName, context: &ClientContext) {
-    let mut slots = slots();
+    let mut registry = registry();
+    let ContextRegistry { slots, given } = &mut *registry;
     let slot = slots.entry(name).or_insert_with(|| ContextSlot::new(context.service().clone()));
     slot.refresh_at = u64::MAX;
     slot.current = Some(context.clone());
+    given.push(GivenContext { name, context: context.weakly() });
 }
 
 /// Takes the result of a negotiation that has ended.
 fn settle(name: SlotName) {
-    if let Some(slot) = slots().get_mut(&name) {
-        slot.settle();
+    let mut registry = registry();
+    let ContextRegistry { slots, given } = &mut *registry;
+    if let Some(slot) = slots.get_mut(&name) {
+        slot.settle(name, given);
     }
 }
 
-/// Flushes; of one [`Security`](super::Security) or of all.
+/// Flushes; of one [`Security`](super::Security) or of all. Forced, it reaches what was flushed gracefully before, too.
 pub(super) fn flush(security: Option<u64>, which: &Flush, manner: Manner) -> usize {
+    let mut registry = registry();
+    let ContextRegistry { slots, given } = &mut *registry;
+    let takes = |name: &SlotName, service: &Service| {
+        security.is_none_or(|id| id == name.security) && which.takes(name.owner, service)
+    };
     let mut flushed = 0;
-    slots().retain(|name, slot| {
-        let taken = security.is_none_or(|id| id == name.security) && which.takes(name.owner, &slot.service);
+    slots.retain(|name, slot| {
+        let taken = takes(name, &slot.service);
         if taken {
+            slot.settle(*name, given);
             flushed += slot.end(manner);
         }
         !taken
     });
+    let used = given.iter().filter_map(|given| Some((given.name, given.context.used()?)));
+    used.filter(|(name, context)| takes(name, context.service()))
+        .for_each(|(_, context)| manner.apply(&context));
     flushed
 }
 
 /// Forgets what has ended.
 pub(super) fn gc() -> usize {
     let mut forgotten = 0;
-    slots().retain(|_, slot| {
-        slot.settle();
+    let mut registry = registry();
+    let ContextRegistry { slots, given } = &mut *registry;
+    slots.retain(|name, slot| {
+        slot.settle(*name, given);
         let had = slot.current.is_some();
         slot.drop_if_useless(Want::Usable);
         forgotten += usize::from(had && slot.current.is_none());
@@ -139,18 +165,18 @@ pub(super) fn gc() -> usize {
 
 impl ContextSlot {
     fn new(service: Service) -> Self {
-        Self { service, current: None, refresh_at: 0, negotiation: None, failure: None, given: Vec::new() }
+        Self { service, current: None, refresh_at: 0, negotiation: None, failure: None }
     }
 
-    fn settle(&mut self) {
+    fn settle(&mut self, name: SlotName, given: &mut Vec<GivenContext>) {
         let Some(outcome) = self.negotiation.as_ref().and_then(|negotiation| negotiation.outcome()) else {
             return;
         };
         self.negotiation = None;
         match &outcome.result {
             Ok(context) => {
-                self.given.retain(Weakly::is_used);
-                self.given.push(context.weakly());
+                given.retain(|given| given.context.is_used());
+                given.push(GivenContext { name, context: context.weakly() });
                 self.refresh_at = refresh_time(context.endtime());
                 self.current = Some(context.clone());
                 self.failure = None;
@@ -187,13 +213,11 @@ impl ContextSlot {
         Ok(negotiation)
     }
 
-    /// Ends what there is, and returns the number of contexts that lookups gave till now.
+    /// Ends what lookups would give, and returns the number of contexts.
     fn end(&mut self, manner: Manner) -> usize {
-        self.settle();
         if let (Some(negotiation), Manner::Forced) = (&self.negotiation, manner) {
             negotiation.spoil();
         }
-        self.given.iter().filter_map(Weakly::used).for_each(|context| manner.apply(&context));
         usize::from(self.current.take().is_some())
     }
 }
@@ -208,15 +232,7 @@ fn refresh_time(endtime: u32) -> u64 {
 impl KeptFailure {
     /// Whether it is told again: as long as its key is there, which is the upcall's decision, and a moment in any case.
     fn is_remembered(&self) -> bool {
-        let by_its_key = self.outcome.remembered.as_ref().is_some_and(|(key, _)| key.is_there());
+        let by_its_key = self.outcome.remembered.as_ref().is_some_and(|remembered| remembered.is_there());
         by_its_key || self.since.elapsed() < REPEATED_FAILURE
-    }
-}
-
-impl Drop for KeptFailure {
-    fn drop(&mut self) {
-        if let Some((key, Some(ring))) = self.outcome.remembered {
-            held::release(key.serial(), ring);
-        }
     }
 }

@@ -171,6 +171,27 @@ fn threads_at_both_ends_lose_and_repeat_nothing() {
     assert_eq!(number, 16 * 60 + 1);
 }
 
+#[test]
+fn a_forced_flush_reaches_what_was_flushed_gracefully_before_and_nothing_else() {
+    let (security, other) = (Security::new(request()), Security::new(request()));
+    let [ours, others] = [&security, &other].map(|security| {
+        let made = security.install_initiator(context(Enctype::Aes256Sha1, 1, 100)).unwrap();
+        security.adopt(&made);
+        made
+    });
+    assert!(security.present().is_some_and(|present| present.is(&ours)));
+    assert_eq!(security.flush(&Flush::Owner(ours.owner() + 1), Manner::Forced), 0);
+    assert_eq!(security.flush(&Flush::All, Manner::Graceful), 1);
+    assert!(security.present().is_none());
+    assert_eq!(ours.check(), Ok(()));
+    assert_eq!(
+        security.flush(&Flush::Service(request().service), Manner::Forced),
+        0,
+        "lookups gave none any more"
+    );
+    assert_eq!((ours.check(), others.check()), (Err(MessageError::Dead), Ok(())));
+}
+
 /// Needs root. Contexts belong to one uid: a thread that is half one user and half another has none.
 #[test]
 fn a_thread_with_another_uid_for_keys_has_no_context() {
