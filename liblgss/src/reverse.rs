@@ -42,13 +42,27 @@ pub struct CAccepted {
     pub endtime: u32,
 }
 
+/// The structure, if it is as long as ours at least: a program may have less memory there.
+///
+/// # Safety
+/// `accepted` is NULL or leads to as many bytes as its first member says, which live for `'a` and that nobody changes meanwhile.
+unsafe fn whole<'a>(accepted: *const CAccepted) -> Result<&'a CAccepted, Failure> {
+    if accepted.is_null() {
+        return Err(Failure::missing("accepted"));
+    }
+    // SAFETY: as demanded above; every version has this member.
+    let size = unsafe { (&raw const (*accepted).size).read() };
+    if size < mem::size_of::<CAccepted>() {
+        return Err(Failure::argument("accepted", "its size is not that of the structure"));
+    }
+    // SAFETY: as demanded above, and it has the size.
+    unsafe { borrowed(accepted, "accepted") }
+}
+
 impl CAccepted {
     /// # Safety
     /// Its pointers lead to so many bytes.
     unsafe fn context(&self) -> Result<Context, Failure> {
-        if self.size < mem::size_of::<Self>() {
-            return Err(Failure::argument("accepted", "its size is not that of the structure"));
-        }
         // SAFETY: as demanded above.
         let (key, handle) = unsafe {
             (
@@ -96,7 +110,7 @@ pub unsafe extern "C" fn lgss_install_reverse(
         run(error, || {
             let given = place(context, ptr::null_mut(), "context")?;
             let security = &borrowed(security, "security")?.0;
-            let accepted = borrowed(accepted, "accepted")?.context()?;
+            let accepted = whole(accepted)?.context()?;
             *given = CContext::given(security.install_reverse(accepted)?);
             Ok(())
         })
