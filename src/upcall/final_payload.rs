@@ -18,8 +18,9 @@ use crate::event::{Cause, Failure, Reason, Stage};
 use crate::key::{Consumer, LiveKey};
 use crate::wire::{WireError, Writer};
 
-/// How long a key holds the error that a limit was reached. It is short, since the next try may well succeed.
-const BUSY_TTL: Duration = Duration::from_secs(2);
+/// How long a key holds the error that a limit was reached. It is short, since the next try may well succeed; but the kernel
+/// tells the requester ENOKEY if the key has expired before it goes on with it, on a machine that is busy or stands still.
+const BUSY_TTL: Duration = Duration::from_secs(5);
 
 /// A failed attempt to finish a key: the key, still live, and the kernel's error.
 type Finished = Result<(), (LiveKey, Errno)>;
@@ -33,10 +34,7 @@ pub(super) fn fail(
     config: &Config,
     deadline: Instant,
 ) -> Outcome {
-    let ttl = match failure.cause {
-        Cause::TooMany | Cause::Paused | Cause::Unpaused => config.timeouts.negative_cache.0.min(BUSY_TTL),
-        _ => config.timeouts.negative_cache.0,
-    };
+    let ttl = remembered_for(failure.cause, config.timeouts.negative_cache.0);
     let told = match live.consumer() {
         Consumer::Program => publish(live, failed_for(acting, &failure), || user::failed(&failure), ttl),
         Consumer::Kernel => live.fail_import(lustre::failed(&failure).as_slice(), deadline),
@@ -48,6 +46,14 @@ pub(super) fn fail(
             let detail = format!("{}; and the key could not be updated: {errno}", failure.detail);
             Outcome::Failed(Failure { detail, ..failure })
         }
+    }
+}
+
+/// How long a key holds its error.
+fn remembered_for(cause: Cause, negative_cache: Duration) -> Duration {
+    match cause {
+        Cause::TooMany | Cause::Paused | Cause::Unpaused => negative_cache.min(BUSY_TTL),
+        _ => negative_cache,
     }
 }
 
@@ -124,6 +130,16 @@ pub(super) fn fail_unpublished(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn that_a_limit_was_reached_is_remembered_for_a_shorter_time_but_longer_than_a_machine_stands_still() {
+        let seconds = Duration::from_secs;
+        assert_eq!(remembered_for(Cause::NoTicket, seconds(60)), seconds(60));
+        for cause in [Cause::TooMany, Cause::Paused, Cause::Unpaused] {
+            assert_eq!(remembered_for(cause, seconds(60)), seconds(5), "{cause:?}");
+            assert_eq!(remembered_for(cause, seconds(1)), seconds(1), "{cause:?}");
+        }
+    }
 
     #[test]
     fn words_are_for_whoever_asks_for_itself_and_about_its_own_affairs_only() {

@@ -28,10 +28,10 @@ crate::trials![
 fn three_hundred_requesters_of_thirty_users_are_all_served(shared: &Shared) {
     let crowd = Crowd::new(shared.realm(), "");
     let outcomes = crowd.ready(shared.nfs()).ask(|| ());
-    for mut of_user in outcomes {
+    for (mut of_user, user) in outcomes.into_iter().zip(&crowd.users) {
         // One context of each user is tried out.
         call_null_with(&of_user.pop().unwrap().context(), shared.nfs());
-        assert_eq!(count(of_user), (EACH - 1, 0));
+        assert_eq!(count(of_user, user.uid(), &crowd), (EACH - 1, 0));
     }
     assert_nothing_left(&crowd);
 }
@@ -50,18 +50,17 @@ fn assert_nothing_left(crowd: &Crowd) {
     }
 }
 
-/// How many requesters have a context, and how many were told to come back; any other outcome fails the test.
+/// How many requesters of this user have a context, and how many were told to come back; any other outcome fails the test.
 #[track_caller]
-fn count(outcomes: Vec<Outcome>) -> (usize, usize) {
+fn count(outcomes: Vec<Outcome>, uid: u32, crowd: &Crowd) -> (usize, usize) {
     let total = outcomes.len();
-    let away = outcomes.into_iter().filter(|outcome| match outcome {
-        Outcome::Established(_) => false,
-        other => {
-            assert_eq!(other.errno(), Errno::EAGAIN, "{other:?}");
-            true
-        }
-    });
-    let away = away.count();
+    let told = outcomes.iter().filter(|outcome| !matches!(outcome, Outcome::Established(_)));
+    let away = told.clone().filter(|outcome| outcome.errno() == Errno::EAGAIN).count();
+    if away < told.count() {
+        let mut lines = crowd.site.log.lines();
+        lines.retain(|line| line.contains(&format!(" uid {uid} ")));
+        panic!("{outcomes:#?}, of which the log says, in {} lines: {lines:#?}", lines.len());
+    }
     (total - away, away)
 }
 
@@ -83,7 +82,11 @@ fn beyond_the_limits_requests_fail_with_eagain_and_the_others_are_served(shared:
         drop(closed);
     };
     let outcomes = crowd.ready(&shared.nfs().behind(&server)).ask(turned_away);
-    let counts: Vec<_> = outcomes.into_iter().map(count).collect();
+    let counts: Vec<_> = outcomes
+        .into_iter()
+        .zip(&crowd.users)
+        .map(|(outcomes, user)| count(outcomes, user.uid(), &crowd))
+        .collect();
     assert!(counts.iter().all(|(served, _)| *served <= A_USER), "{counts:?}");
     let served = counts.iter().map(|(served, _)| served).sum::<usize>();
     assert_eq!((served, server.connections()), (ALL, ALL), "of {}", USERS * EACH);
