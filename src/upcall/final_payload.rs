@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn that_a_limit_was_reached_is_remembered_for_a_shorter_time_but_longer_than_a_machine_stands_still() {
+    fn that_a_limit_was_reached_is_remembered_for_five_seconds_at_most_and_other_failures_as_long_as_is_set() {
         let seconds = Duration::from_secs;
         assert_eq!(remembered_for(Cause::NoTicket, seconds(60)), seconds(60));
         for cause in [Cause::TooMany, Cause::Paused, Cause::Unpaused] {
