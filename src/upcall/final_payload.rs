@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn that_a_limit_was_reached_is_remembered_for_five_seconds_at_most_and_other_failures_as_long_as_is_set() {
+    fn that_a_limit_was_reached_is_remembered_for_five_seconds_at_most() {
         let seconds = Duration::from_secs;
         assert_eq!(remembered_for(Cause::NoTicket, seconds(60)), seconds(60));
         for cause in [Cause::TooMany, Cause::Paused, Cause::Unpaused] {
